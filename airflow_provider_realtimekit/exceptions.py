@@ -1,0 +1,153 @@
+"""What can go wrong, as a tree that retry policies and ``except`` clauses can name.
+
+::
+
+    RealtimeKitError
+    ├── RealtimeKitInputError          an argument or a connection field is wrong        fails at once
+    ├── RealtimeKitAPIError            the API said no: status, code, message            task retries
+    │   ├── RealtimeKitAuthError       401, 403: token refused, or permission missing    fails at once
+    │   ├── RealtimeKitNotFoundError   404
+    │   └── RealtimeKitRateLimitError  429: carries retry_after
+    ├── RealtimeKitConnectionError     no answer
+    ├── RealtimeKitResponseError       an answer that makes no sense
+    ├── StartOutcomeUnknownError       a start was sent; whether it took effect is not known
+    └── RecordingError                 something is wrong with one recording
+        ├── RecordingFailedError       ERRORED                                           fails at once
+        ├── RecordingStuckError        INVOKED for too long
+        ├── RecordingStateError        an action did not lead to the state it aims at
+        ├── RecordingTimeoutError      not finished within the time given                fails at once
+        ├── RecordingUnavailableError  the recording has no file to fetch
+        └── DownloadError              a file did not arrive whole
+
+*Fails at once* means that the class is also Airflow's ``AirflowFailException``: a retry of the task cannot
+help. The base is an ordinary exception and not an ``AirflowException``, because a deferrable sensor with
+``soft_fail`` skips on every ``AirflowException`` and would hide an outage as a skip.
+
+No message holds a token, a header, a storage credential or a signed URL.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+
+class RealtimeKitError(Exception):
+    """Base of everything that this provider raises on its own account."""
+
+
+class RealtimeKitInputError(RealtimeKitError, ValueError, AirflowFailException):
+    """An argument or a connection field is missing or malformed; nothing was sent."""
+
+
+class RealtimeKitAPIError(RealtimeKitError):
+    """The API answered that it did not do what was asked.
+
+    :param message: what the API said, without secrets
+    :param status: the HTTP status of the answer
+    :param code: the API's own error code, where it gave one
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class RealtimeKitAuthError(RealtimeKitAPIError, AirflowFailException):
+    """The token was refused, or lacks the permission (HTTP 401 and 403)."""
+
+
+class RealtimeKitNotFoundError(RealtimeKitAPIError):
+    """No such recording, meeting, app or account (HTTP 404)."""
+
+
+class RealtimeKitRateLimitError(RealtimeKitAPIError):
+    """The quota is spent (HTTP 429).
+
+    :param retry_after: seconds until the API answers again, where it said so
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code)
+        self.retry_after = retry_after
+
+
+class RealtimeKitConnectionError(RealtimeKitError):
+    """No answer came: refused, reset, timed out, or not resolved.
+
+    :param message: what happened, without secrets
+    :param processed: ``False`` when the API surely did not see the request
+    """
+
+    def __init__(self, message: str, *, processed: bool | None = None) -> None:
+        super().__init__(message)
+        self.processed = processed
+
+
+class RealtimeKitResponseError(RealtimeKitError):
+    """The answer cannot be read: not JSON, or without what it must hold.
+
+    :param message: what is wrong with it
+    :param status: the HTTP status of the answer
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StartOutcomeUnknownError(RealtimeKitError):
+    """A start was sent and no clear answer came: the recording may be running.
+
+    It is not sent again on a guess. The meeting's active recording, or the list of its recordings, tells.
+
+    :param message: what happened
+    :param meeting_id: the meeting to look at
+    """
+
+    def __init__(self, message: str, *, meeting_id: str | None = None) -> None:
+        super().__init__(message)
+        self.meeting_id = meeting_id
+
+
+class RecordingError(RealtimeKitError):
+    """Something is wrong with one recording.
+
+    :param message: what is wrong
+    :param recording_id: with which recording
+    """
+
+    def __init__(self, message: str, *, recording_id: str | None = None) -> None:
+        super().__init__(message)
+        self.recording_id = recording_id
+
+
+class RecordingFailedError(RecordingError, AirflowFailException):
+    """The recording ended in ERRORED."""
+
+
+class RecordingStuckError(RecordingError):
+    """The recording stayed in INVOKED for longer than allowed."""
+
+
+class RecordingStateError(RecordingError):
+    """After an action the recording is not in the state that the action aims at."""
+
+
+class RecordingTimeoutError(RecordingError, AirflowFailException):
+    """The recording did not finish within the time that the caller gave it."""
+
+
+class RecordingUnavailableError(RecordingError):
+    """The recording has no file that could be fetched: not uploaded, expired, or stored elsewhere."""
+
+
+class DownloadError(RecordingError):
+    """A file did not arrive whole."""

@@ -1,0 +1,223 @@
+"""The request bodies and the list's query, checked as the API's reference states, before any call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+
+from airflow_provider_realtimekit.models.common import RecordingStatus, RequestModel, Timestamp
+from airflow_provider_realtimekit.models.storage import StorageConfig
+
+MAX_USER_IDS = 100
+
+# Identifiers stand in paths: whatever could change the path is refused. Their form is the server's to say.
+_ID_RULE = "must be an identifier: not empty, no spaces, no '/', '?', '#', '%' or '\\'"
+Identifier = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\s/?#%\\]*[^\s/?#%\\.][^\s/?#%\\]*$"),
+]
+MaxSeconds = Annotated[int, Field(ge=60, le=86_400)]
+_SECONDS_RULE = "must be from 60 to 86400 (seconds; a minute to 24 hours)"
+Pixels = Annotated[int, Field(ge=1, le=1920)]
+_PIXELS_RULE = "must be from 1 to 1920 (pixels)"
+_URL = r"^https?://\S+$"
+
+
+class AudioConfig(RequestModel):
+    """The audio of a recording: codec, channels, and whether it is exported as a file of its own."""
+
+    codec: Literal["MP3", "AAC"] | None = Field(default=None, description="must be 'MP3' or 'AAC'")
+    channel: Literal["mono", "stereo"] | None = Field(default=None, description="must be 'mono' or 'stereo'")
+    export_file: bool | None = None
+
+
+class WatermarkSize(RequestModel):
+    """The size of a watermark, in pixels."""
+
+    height: Pixels | None = Field(default=None, description=_PIXELS_RULE)
+    width: Pixels | None = Field(default=None, description=_PIXELS_RULE)
+
+
+class Watermark(RequestModel):
+    """An image laid over the video."""
+
+    url: str | None = Field(default=None, pattern=_URL, description="must be an http or https URL")
+    position: Literal["left top", "right top", "left bottom", "right bottom"] | None = Field(
+        default=None, description="must be 'left top', 'right top', 'left bottom' or 'right bottom'"
+    )
+    size: WatermarkSize | None = None
+
+
+class VideoConfig(RequestModel):
+    """The video of a recording: codec, size, watermark, and whether it is exported as a file."""
+
+    codec: Literal["H264", "VP8", "VP9"] | None = Field(default=None, description="must be 'H264', 'VP8' or 'VP9'")
+    width: Pixels | None = Field(default=None, description=_PIXELS_RULE)
+    height: Pixels | None = Field(default=None, description=_PIXELS_RULE)
+    export_file: bool | None = None
+    watermark: Watermark | None = None
+
+
+class InteractiveConfig(RequestModel):
+    """Timed metadata in the recording; the output is a ``.tar`` then."""
+
+    type: Literal["ID3"] = Field(default="ID3", description="must be 'ID3'")
+
+
+class RtmpOutConfig(RequestModel):
+    """A live stream beside the recording. The address carries the stream key, so it is a secret."""
+
+    rtmp_url: Annotated[SecretStr, Field(min_length=1)]
+
+    @field_validator("rtmp_url")
+    @classmethod
+    def _is_rtmp(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("rtmp://", "rtmps://")):
+            raise ValueError("must start with rtmp:// or rtmps://")
+        return value
+
+
+class BucketConfig(RequestModel):
+    """Whether RealtimeKit keeps the recording in its own bucket (for 7 days)."""
+
+    enabled: bool
+
+
+class _StartBody(RequestModel):
+    """What both starts share. ``extra_fields`` are merged into the body unchecked, over what is checked."""
+
+    meeting_id: Identifier = Field(description=_ID_RULE)
+    max_seconds: MaxSeconds | None = Field(default=None, description=_SECONDS_RULE)
+    extra_fields: Mapping[str, Any] | None = Field(default=None, exclude=True)
+
+    def to_body(self) -> dict[str, Any]:
+        """Return the JSON body to send, its secrets in clear."""
+        return merge(super().to_body(), self.extra_fields or {})
+
+
+class StartRecordingRequest(_StartBody):
+    """The body of ``POST …/recordings``."""
+
+    allow_multiple_recordings: bool | None = None
+    audio_config: AudioConfig | None = None
+    file_name_prefix: Annotated[str, Field(min_length=1)] | None = None
+    interactive_config: InteractiveConfig | None = None
+    realtimekit_bucket_config: BucketConfig | None = None
+    rtmp_out_config: RtmpOutConfig | None = None
+    storage_config: StorageConfig | None = None
+    url: str | None = Field(default=None, pattern=_URL, description="must be an http or https URL")
+    video_config: VideoConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_codecs(self) -> Self:
+        video = self.video_config.codec if self.video_config else None
+        audio = self.audio_config.codec if self.audio_config else None
+        if video in {"VP8", "VP9"} and audio:
+            raise ValueError(
+                f"audio_config.codec={audio!r} is not allowed with video_config.codec={video!r}: "
+                "the audio is vorbis then; leave audio_config.codec out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_kept(self) -> Self:
+        bucket = self.realtimekit_bucket_config
+        if (
+            bucket
+            and not bucket.enabled
+            and not self.storage_config
+            and "storage_config" not in (self.extra_fields or {})
+        ):
+            raise ValueError(
+                "realtimekit_bucket_config.enabled=False without storage_config is not allowed: "
+                "the recording would be lost; give a storage_config or leave the bucket enabled"
+            )
+        return self
+
+
+class TrackOutput(RequestModel):
+    """Where the files of a layer go."""
+
+    type: Literal["REALTIMEKIT_BUCKET", "STORAGE_CONFIG"] = Field(
+        description="must be 'REALTIMEKIT_BUCKET' or 'STORAGE_CONFIG'"
+    )
+    storage_config: StorageConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_storage(self) -> Self:
+        if self.type == "STORAGE_CONFIG" and not self.storage_config:
+            raise ValueError("an output of type 'STORAGE_CONFIG' needs storage_config")
+        if self.type == "REALTIMEKIT_BUCKET" and self.storage_config:
+            raise ValueError("an output of type 'REALTIMEKIT_BUCKET' does not take storage_config")
+        return self
+
+
+class TrackLayer(RequestModel):
+    """A layer of a track recording: which tracks, under which names, to where."""
+
+    file_name_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[-\w\s]+$",
+        description="must consist of letters, digits, '_', '-' and spaces (^[-\\w\\s]+$)",
+    )
+    media_kind: Literal["audio"] | None = Field(
+        default=None, description="must be 'audio', the only kind of track that is recorded"
+    )
+    outputs: Annotated[list[TrackOutput], Field(min_length=1)] | None = None
+
+
+class StartTrackRecordingRequest(_StartBody):
+    """The body of ``POST …/recordings/track``, in the reference's form and in today's."""
+
+    layers: dict[Annotated[str, Field(min_length=1)], TrackLayer] | None = Field(default=None, min_length=1)
+    user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_USER_IDS)] | None = Field(
+        default=None,
+        description=f"must be from 1 to {MAX_USER_IDS} user ids (leave it out to record everybody)",
+    )
+
+
+class ListQuery(RequestModel):
+    """The filters of ``GET …/recordings``."""
+
+    meeting_id: Identifier | None = Field(default=None, description=_ID_RULE)
+    status: frozenset[Annotated[RecordingStatus | str, Field(union_mode="left_to_right")]] | None = None
+    search: str | None = None
+    expired: bool | None = None
+    start_time: Timestamp | None = None
+    end_time: Timestamp | None = None
+    sort_order: Literal["ASC", "DESC"] = Field(default="ASC", description="must be 'ASC' or 'DESC'")
+    limit: int | None = Field(default=None, ge=1, description="must be at least 1")
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_window(self) -> Self:
+        if self.start_time and self.end_time and self.start_time > self.end_time:
+            raise ValueError(f"start_time={self.start_time} lies after end_time={self.end_time}")
+        return self
+
+
+class RecordingRef(RequestModel):
+    """Which recording is meant."""
+
+    recording_id: Identifier = Field(description=_ID_RULE)
+
+
+class MeetingRef(RequestModel):
+    """Which meeting is meant."""
+
+    meeting_id: Identifier = Field(description=_ID_RULE)
+
+
+def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``extra`` over ``body``, nested objects merged key by key."""
+    merged = dict(body)
+    for key, value in extra.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
