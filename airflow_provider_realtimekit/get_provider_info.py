@@ -1,0 +1,81 @@
+"""What Airflow reads of the provider, as data.
+
+Airflow reads it while it is being imported itself, so nothing here may import Airflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONN_TYPE = "realtimekit"
+HOOK_NAME = "Cloudflare RealtimeKit"
+DEFAULT_CONN_NAME = "realtimekit_default"
+HOOK_CLASS = "airflow_provider_realtimekit.hooks.RealtimeKitHook"
+
+#: What Airflow's connection form shows, in the form of ``provider.yaml``.
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["port", "schema"],
+    "relabeling": {"login": "Account ID", "password": "API token", "host": "Base URL"},
+    "placeholders": {
+        "login": "Cloudflare account id",
+        "password": "token with the permission Realtime or Realtime Admin",
+        "host": "leave empty for https://api.cloudflare.com/client/v4",
+    },
+}
+CONN_FIELDS: dict[str, Any] = {
+    "app_id": {
+        "label": "App ID",
+        "description": "The RealtimeKit app whose recordings are meant; tasks may name another one.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Timeout (seconds)",
+        "description": "How long one request may take; 30 when empty.",
+        "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": 300},
+    },
+    "patience": {
+        "label": "Patience (seconds)",
+        "description": "How long to keep trying when the API gives no good answer; 330 when empty, which outlasts "
+        "Cloudflare's longest block.",
+        "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 3600},
+    },
+}
+
+
+_INTEGRATION = "Cloudflare RealtimeKit"
+_DOCS = "https://developers.cloudflare.com/realtime/realtimekit/"
+_PACKAGE = "airflow_provider_realtimekit"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, valid against both of Airflow's schemas."""
+
+    def module(name: str) -> list[dict[str, Any]]:
+        return [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{name}"]}]
+
+    return {
+        "package-name": "airflow-provider-realtimekit",
+        "name": _INTEGRATION,
+        "description": f"Recordings of `Cloudflare RealtimeKit <{_DOCS}>`__ meetings.",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": _DOCS,
+                "tags": ["service"],
+            }
+        ],
+        "operators": module("operators"),
+        "sensors": module("sensors"),
+        "hooks": module("hooks"),
+        "triggers": module("triggers"),
+        "connection-types": [
+            {
+                "connection-type": CONN_TYPE,
+                "hook-class-name": HOOK_CLASS,
+                "hook-name": HOOK_NAME,
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONN_FIELDS,
+            }
+        ],
+        "extra-links": [f"{_PACKAGE}.links.RealtimeKitAppLink"],
+    }
