@@ -1,0 +1,136 @@
+"""Operators that start recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_realtimekit.operators.base import RealtimeKitOperator, WaitingOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class _StartOperator(WaitingOperator):
+    """Sends the arguments named in ``_body`` with the hook's method ``_method``."""
+
+    _body: ClassVar[tuple[str, ...]]
+    _method: ClassVar[str]
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start, and finish as told."""
+        planned = self._plan()
+        recording = getattr(self.hook, self._method)(**{name: getattr(self, name) for name in self._body})
+        self.log.info("Recording %s is %s", recording.id, recording.status)
+        return self._finish(recording, planned)
+
+    def _secrets(self) -> Iterator[str]:
+        from airflow_provider_realtimekit.models.common import secrets_in
+
+        return secrets_in([getattr(self, name) for name in self._body])
+
+
+class RealtimeKitStartRecordingOperator(_StartOperator):
+    """Start recording a meeting (``POST …/recordings``), and wait for the file if told to.
+
+    Returns the recording as plain JSON, ``id`` first. All arguments of the recording are templated.
+
+    :param meeting_id: the meeting to record
+    :param max_seconds: end the recording after so many seconds, 60 to 86400 (the server's default: 86400)
+    :param allow_multiple_recordings: start even though the meeting is being recorded (default: no)
+    :param file_name_prefix: what the file's name begins with
+    :param url: a page of your own to record instead of the meeting's
+    :param audio_config: ``codec`` (MP3, AAC), ``channel`` (mono, stereo), ``export_file``
+    :param video_config: ``codec`` (H264, VP8, VP9), ``width``, ``height``, ``export_file``, ``watermark``
+    :param interactive_config: ``{"type": "ID3"}`` for timed metadata
+    :param rtmp_out_config: ``{"rtmp_url": …}`` for a live stream beside the recording
+    :param realtimekit_bucket_config: ``{"enabled": …}``; disabled needs ``storage_config``
+    :param storage_config: your own storage; its credentials are masked
+    :param extra_fields: fields that the API gained since, merged into the body unchecked
+    :raises RealtimeKitInputError: when a rendered value is not allowed; nothing was sent then
+    :raises StartOutcomeUnknownError: when no clear answer came; it is never sent again on a guess
+    """
+
+    _method = "start_recording"
+    _body = (
+        "meeting_id",
+        "max_seconds",
+        "allow_multiple_recordings",
+        "file_name_prefix",
+        "url",
+        "audio_config",
+        "video_config",
+        "interactive_config",
+        "rtmp_out_config",
+        "realtimekit_bucket_config",
+        "storage_config",
+        "extra_fields",
+    )
+    template_fields: Sequence[str] = (*RealtimeKitOperator.template_fields, *_body)
+
+    def __init__(
+        self,
+        *,
+        meeting_id: str,
+        max_seconds: int | str | None = None,
+        allow_multiple_recordings: bool | str | None = None,
+        file_name_prefix: str | None = None,
+        url: str | None = None,
+        audio_config: Mapping[str, Any] | None = None,
+        video_config: Mapping[str, Any] | None = None,
+        interactive_config: Mapping[str, Any] | None = None,
+        rtmp_out_config: Mapping[str, Any] | None = None,
+        realtimekit_bucket_config: Mapping[str, Any] | None = None,
+        storage_config: Mapping[str, Any] | None = None,
+        extra_fields: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.meeting_id = meeting_id
+        self.max_seconds = max_seconds
+        self.allow_multiple_recordings = allow_multiple_recordings
+        self.file_name_prefix = file_name_prefix
+        self.url = url
+        self.audio_config = audio_config
+        self.video_config = video_config
+        self.interactive_config = interactive_config
+        self.rtmp_out_config = rtmp_out_config
+        self.realtimekit_bucket_config = realtimekit_bucket_config
+        self.storage_config = storage_config
+        self.extra_fields = extra_fields
+
+
+class RealtimeKitStartTrackRecordingOperator(_StartOperator):
+    """Start recording each participant's track of a meeting (``POST …/recordings/track``).
+
+    Returns the recording as plain JSON, ``id`` first. All arguments of the recording are templated.
+
+    :param meeting_id: the meeting to record; somebody must be in it
+    :param layers: by name, ``{file_name_prefix, media_kind, outputs[{type, storage_config}]}``
+    :param user_ids: only the tracks of these participants, 100 at most
+    :param max_seconds: end the recording after so many seconds, 60 to 86400
+    :param extra_fields: fields that the API gained since, merged into the body unchecked
+    :raises RealtimeKitInputError: when a rendered value is not allowed; nothing was sent then
+    :raises StartOutcomeUnknownError: when no clear answer came; it is never sent again on a guess
+    """
+
+    _method = "start_track_recording"
+    _body = ("meeting_id", "layers", "user_ids", "max_seconds", "extra_fields")
+    template_fields: Sequence[str] = (*RealtimeKitOperator.template_fields, *_body)
+
+    def __init__(
+        self,
+        *,
+        meeting_id: str,
+        layers: Mapping[str, Any] | None = None,
+        user_ids: list[str] | None = None,
+        max_seconds: int | str | None = None,
+        extra_fields: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.meeting_id = meeting_id
+        self.layers = layers
+        self.user_ids = user_ids
+        self.max_seconds = max_seconds
+        self.extra_fields = extra_fields

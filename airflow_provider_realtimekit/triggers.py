@@ -1,0 +1,71 @@
+"""The trigger that waits for a recording in the triggerer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from airflow_provider_realtimekit.waiting import Wait
+
+
+class RealtimeKitRecordingTrigger(BaseTrigger):
+    """Waits until a recording is UPLOADED or ERRORED and fires one event (``GET …/recordings/{recording_id}``).
+
+    Everything in it is plain JSON; credentials are read from the connection where it runs. The event is that of
+    :mod:`.waiting`; an error becomes an event too, never an exception.
+
+    :param realtimekit_conn_id: connection of type ``realtimekit``
+    :param app_id: another app than the connection's
+    :param poll_interval: seconds between two looks
+    :param wait: the fields of :class:`~.waiting.Wait`
+    """
+
+    def __init__(
+        self,
+        *,
+        realtimekit_conn_id: str,
+        app_id: str | None = None,
+        poll_interval: float = 30.0,
+        **wait: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.realtimekit_conn_id = realtimekit_conn_id
+        self.app_id = app_id
+        self.poll_interval = poll_interval
+        self._wait = wait
+
+    @property
+    def wait(self) -> Wait:
+        """What is waited for."""
+        from airflow_provider_realtimekit.waiting import Wait
+
+        return Wait(**self._wait)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the trigger is built from again in another process."""
+        arguments = {
+            "realtimekit_conn_id": self.realtimekit_conn_id,
+            "app_id": self.app_id,
+            "poll_interval": self.poll_interval,
+            **asdict(self.wait),
+        }
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire."""
+        yield TriggerEvent(await self._run())
+
+    async def _run(self) -> dict[str, Any]:
+        from airflow_provider_realtimekit.hooks import RealtimeKitHook
+        from airflow_provider_realtimekit.waiting import fault_event, wait_for
+
+        try:
+            hook = RealtimeKitHook(self.realtimekit_conn_id, self.app_id)
+            return await wait_for(self.wait, await hook.get_async_credentials(), self.poll_interval)
+        except Exception as error:  # whatever it is, the task must hear of it
+            self.log.error("The wait cannot go on: %s", error)  # noqa: TRY400 (the task shows the trace)
+            return fault_event(error)
