@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
+import pendulum
 
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
-    RealtimeKitError,
     RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
     RealtimeKitResponseError,
+    RealtimeKitRouteError,
 )
+from airflow_provider_realtimekit.secrecy import without_query
 
-E = TypeVar("E", bound=RealtimeKitError)
-
-_MASK = "***"
-_QUERY = re.compile(r"(\w+://[^\s\"'<>?]+)\?[^\s\"'<>]+")
 # The gateway refuses a malformed Authorization header with 400 and one of these.
 _BAD_TOKEN_CODES = frozenset({6003, 6111, 9109})
-# "Could not route to …, perhaps your object identifier is invalid?", whatever the HTTP status.
-_NO_ROUTE_CODES = frozenset({7003})
+# "Could not route to …, perhaps your object identifier is invalid?" and "No route for that URI", whatever the status.
+_NO_ROUTE_CODES = frozenset({7000, 7003})
 
 
 def decipher(response: httpx.Response, *, may_be_empty: bool = False) -> Any:
@@ -48,7 +46,7 @@ def decipher(response: httpx.Response, *, may_be_empty: bool = False) -> Any:
         return None
     if not isinstance(body, Mapping):
         raise RealtimeKitResponseError(
-            f"HTTP {response.status_code} with a body that is not a JSON object: {_beginning(response)}",
+            f"HTTP {response.status_code} with a body that is not a JSON object: {_shape(response)}",
             status=response.status_code,
         )
     if body.get("data") is None and not may_be_empty:
@@ -56,38 +54,36 @@ def decipher(response: httpx.Response, *, may_be_empty: bool = False) -> Any:
     return body.get("data")
 
 
-def forget_secrets(error: E, secrets: Iterable[str]) -> E:
-    """Take secrets that an answer echoed out of an error's message."""
-    message = str(error)
-    for secret in secrets:
-        message = message.replace(secret, _MASK)
-    error.args = (message, *error.args[1:])
-    return error
-
-
-def without_query(text: str) -> str:
-    """Take the query out of every URL in a text: there is where signatures stand."""
-    return _QUERY.sub(rf"\1?{_MASK}", text)
+def server_time(response: httpx.Response) -> pendulum.DateTime | None:
+    """Return the server's clock at the answer, in whole seconds; ``None`` where it does not tell."""
+    try:
+        return pendulum.instance(parsedate_to_datetime(response.headers.get("date", "")))
+    except (ValueError, OverflowError):
+        return None
 
 
 def retry_after(response: httpx.Response) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, as a number or a date; ``None`` without one."""
     value = response.headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _seconds_until(value)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float:
     try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return math.nan
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _body(response: httpx.Response) -> Any:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -96,11 +92,13 @@ def _refusal(response: httpx.Response, body: Any) -> RealtimeKitAPIError:
     status = response.status_code
     # A 200 that says no carries the HTTP status, if anywhere, as its code.
     kind = code if status < 400 and code is not None and 400 <= code < 600 else status
-    text = without_query(message or _beginning(response))[:500]
+    text = without_query(message) if message else f"no message ({_shape(response)})"
     said = f"HTTP {status}" + (f", code {code}" if code not in (None, status) else "") + f": {text}"
     if kind in (401, 403) or code in _BAD_TOKEN_CODES:
         return RealtimeKitAuthError(said, status=kind, code=code)
-    if kind == 404 or code in _NO_ROUTE_CODES:
+    if code in _NO_ROUTE_CODES or (kind == 404 and message is None):
+        return RealtimeKitRouteError(said, status=kind, code=code)
+    if kind == 404:
         return RealtimeKitNotFoundError(said, status=kind, code=code)
     if kind == 429:
         wait = retry_after(response)
@@ -137,10 +135,11 @@ def _text(part: Mapping[str, Any]) -> str | None:
 def _number(value: Any) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _beginning(response: httpx.Response) -> str:
-    text = " ".join(without_query(response.text).split())
-    return repr(text[:120]) if text else "an empty body"
+def _shape(response: httpx.Response) -> str:
+    """Say what a body is without quoting it: it may echo anything."""
+    kind = response.headers.get("content-type", "no content type").partition(";")[0]
+    return f"{kind}, {len(response.content)} bytes"

@@ -15,14 +15,16 @@ import httpx
 import pendulum
 from pydantic import ValidationError
 
-from airflow_provider_realtimekit.answers import decipher, forget_secrets
+from airflow_provider_realtimekit.answers import decipher, server_time
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
     RealtimeKitConnectionError,
+    RealtimeKitError,
     RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
     RealtimeKitResponseError,
+    RealtimeKitRouteError,
     RecordingStateError,
     StartOutcomeUnknownError,
 )
@@ -33,17 +35,17 @@ from airflow_provider_realtimekit.models import (
     StartRecordingRequest,
     StartTrackRecordingRequest,
 )
-from airflow_provider_realtimekit.models.common import secrets_in
 from airflow_provider_realtimekit.models.requests import MeetingRef, RecordingRef
 from airflow_provider_realtimekit.pages import Page, PageWalk
+from airflow_provider_realtimekit.secrecy import mask_error, secrets_in
 
 T = TypeVar("T")
 Flow = Generator[httpx.Request | float, httpx.Response, T]
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-# What the answer to a track start leaves out is looked for among the recordings invoked since, give or take
-# the difference between two clocks.
+# How far the server's clock and ours may be apart, and how far its Date header (whole seconds) is from the truth.
 CLOCK_SLACK = pendulum.duration(seconds=60)
+DATE_SLACK = pendulum.duration(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class RecordingsAPI:
         response = yield self._request("GET", f"/active-recording/{ref.meeting_id}")
         try:
             data = decipher(response)
+        except RealtimeKitRouteError:
+            raise
         except RealtimeKitNotFoundError:
             return None
         return read_recording(data, response)
@@ -176,11 +180,14 @@ class RecordingsAPI:
         """
         body = {name: value for name, value in locals().items() if name != "self"}
         request = StartTrackRecordingRequest.checked(**body)
-        since = pendulum.now("UTC") - CLOCK_SLACK
+        began = pendulum.now("UTC")
         data, response = yield from self._start("/track", request)
         if isinstance(data, Mapping) and data:
             return _believe(data.get("recording", data), response, request.meeting_id)
-        # The reference's answer is empty: the recording is the meeting's newest one.
+        # The reference's answer is empty: the recording is the newest that was invoked since the request was sent,
+        # by the server's own clock where it tells the time.
+        now = pendulum.now("UTC")
+        since = (server_time(response) or now - CLOCK_SLACK) - (now - began) - DATE_SLACK
         return (yield from self._find_started(request.meeting_id, since))
 
     def list_recordings(
@@ -232,13 +239,16 @@ class RecordingsAPI:
             response = yield self._request("POST", path, json=body)
             return decipher(response, may_be_empty=True), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
-            error = forget_secrets(error, secrets_in(body))
+            error = mask_error(error, secrets_in(body))
             if _is_doubtful(error):
                 raise _doubt(str(error), request.meeting_id) from error
             raise error from None
 
     def _find_started(self, meeting_id: str, since: pendulum.DateTime) -> Flow[Recording]:
-        found = yield from self.get_newest_recording(meeting_id, since)
+        try:
+            found = yield from self.get_newest_recording(meeting_id, since)
+        except RealtimeKitError as error:
+            raise _doubt(f"the API accepted the start but cannot show it: {error}", meeting_id) from error
         if found is None:
             raise _doubt("the API accepted the start but shows no recording yet", meeting_id)
         return found

@@ -71,12 +71,13 @@ class Client:
         policy: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        self._token = credentials.token
         self._policy = policy or RetryPolicy(patience=credentials.patience)
         self._http = httpx.Client(auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport)
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its result."""
-        running = steps(flow, self._policy)
+        running = steps(flow, self._policy, self._token)
         outcome: Outcome | None = None
         try:
             while True:
@@ -120,6 +121,7 @@ class AsyncClient:
         policy: RetryPolicy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self._token = credentials.token
         self._policy = policy or RetryPolicy(patience=credentials.patience)
         self._http = httpx.AsyncClient(
             auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport
@@ -127,7 +129,7 @@ class AsyncClient:
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its result."""
-        running = steps(flow, self._policy)
+        running = steps(flow, self._policy, self._token)
         outcome: Outcome | None = None
         try:
             while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -44,9 +45,10 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
 
 
 def _extra(connection: Connection, name: str) -> dict[str, Any]:
+    # Not extra_dejson: it takes malformed JSON for none, and masks over a synchronous call, even on the event loop.
     try:
-        extra = connection.extra_dejson
-    except ValueError:
+        extra = json.loads(connection.extra or "{}")
+    except (ValueError, RecursionError):
         extra = None
     if not isinstance(extra, dict):
         raise RealtimeKitInputError(f"extra of connection {name!r} is not a JSON object")
@@ -65,10 +67,12 @@ def _token(value: Any, name: str) -> str:
 
 
 def _segment(value: Any, what: str) -> str:
-    text = str(value or "").strip()
+    if value is not None and not isinstance(value, str):
+        raise RealtimeKitInputError(f"{what} is {value!r}: must be a string")
+    text = (value or "").strip()
     if not text:
         raise RealtimeKitInputError(f"{what} is empty")
-    if not text.isprintable() or set(text) & set(" /?#%\\") or not text.strip("."):
+    if len(text) > 255 or not text.isprintable() or set(text) & set(" /?#%\\") or not text.strip("."):
         raise RealtimeKitInputError(f"{what} is {text!r}, which is not an identifier")
     return text
 
@@ -78,8 +82,8 @@ def _number(extra: dict[str, Any], field: str, default: float, name: str) -> flo
     if value in (None, ""):
         return default
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     schema = CONN_FIELDS[field]["schema"]
     if not schema["minimum"] <= seconds <= schema["maximum"]:
@@ -91,15 +95,18 @@ def _number(extra: dict[str, Any], field: str, default: float, name: str) -> flo
 
 
 def _base_url(value: Any, name: str) -> str:
+    import httpx
+
     from airflow_provider_realtimekit.api import DEFAULT_BASE_URL
 
     text = str(value or "").strip().rstrip("/")
     if not text:
         return DEFAULT_BASE_URL
     try:
+        httpx.URL(text)
         url = urlsplit(text)
-        problem = _problem(url)
-    except ValueError:
+        problem = _problem(url, text)
+    except (ValueError, httpx.InvalidURL):
         problem = "is not a URL"
     if problem:
         raise RealtimeKitInputError(
@@ -109,12 +116,14 @@ def _base_url(value: Any, name: str) -> str:
     return text if url.path else text + _API_PATH
 
 
-def _problem(url: SplitResult) -> str | None:
+def _problem(url: SplitResult, text: str) -> str | None:
+    if " " in text or not text.isprintable():
+        return "holds spaces or characters that no URL has"
     if url.scheme not in ("https", "http"):
         return f"starts with {url.scheme!r}" if url.scheme else "has no scheme"
     if not url.hostname or (url.port is not None and url.port == 0):
         return "names no host"
-    if url.username or url.password or url.query or url.fragment:
+    if url.username or url.password or "?" in text or "#" in text:
         return "holds more than scheme, host, port and path"
     if url.scheme == "http" and not _is_loopback(url.hostname):
         return f"is plain http to {url.hostname!r}"

@@ -7,6 +7,7 @@
     ├── RealtimeKitAPIError            the API said no: status, code, message            task retries
     │   ├── RealtimeKitAuthError       401, 403: token refused, or permission missing    fails at once
     │   ├── RealtimeKitNotFoundError   404
+    │   │   └── RealtimeKitRouteError  the address itself: account, app or base URL is not known
     │   └── RealtimeKitRateLimitError  429: carries retry_after
     ├── RealtimeKitConnectionError     no answer
     ├── RealtimeKitResponseError       an answer that makes no sense
@@ -59,6 +60,10 @@ class RealtimeKitAuthError(RealtimeKitAPIError, AirflowFailException):
 
 class RealtimeKitNotFoundError(RealtimeKitAPIError):
     """No such recording, meeting, app or account (HTTP 404)."""
+
+
+class RealtimeKitRouteError(RealtimeKitNotFoundError):
+    """The API has nothing at this address: the account, the app or the base URL is wrong."""
 
 
 class RealtimeKitRateLimitError(RealtimeKitAPIError):

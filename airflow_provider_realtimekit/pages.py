@@ -7,6 +7,7 @@ empty page, on a page that shows nothing new, or when the server says that its e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class Page:
     """A page of recordings; the offsets and the total are ``None`` where the server did not say."""
 
     recordings: tuple[Recording, ...]
+    rows: int = 0
     start_offset: int | None = None
     end_offset: int | None = None
     total_count: int | None = None
@@ -36,7 +38,7 @@ class Page:
         if not isinstance(data, list):
             raise RealtimeKitResponseError("the answer to a list holds no list")
         offsets = paging if isinstance(paging, Mapping) else {}
-        return cls(tuple(_rows(data)), *(_whole(offsets.get(key)) for key in _OFFSETS))
+        return cls(tuple(_rows(data)), len(data), *(_whole(offsets.get(key)) for key in _OFFSETS))
 
     @property
     def is_last(self) -> bool:
@@ -61,6 +63,7 @@ class PageWalk:
     taken: int = 0
     done: bool = False
     _next: int = 1
+    _reached: int | None = None
 
     def next_page(self) -> Generator[httpx.Request | float, httpx.Response, Page]:
         """Return the flow that fetches the next page."""
@@ -76,8 +79,15 @@ class PageWalk:
         wanted = [recording for recording in new if self._wants(recording)][: self._left()]
         self.taken += len(wanted)
         self._next += 1
-        self.done = not new or page.is_last or self._left() == 0
+        self.done = page.is_last or self._left() == 0 or not (new or self._moves_on(page))
+        self._reached = page.start_offset
         return wanted
+
+    def _moves_on(self, page: Page) -> bool:
+        """Whether a page that shows nothing new still leads on: rows that came in pushed it back onto the last one."""
+        if not page.rows or page.start_offset is None or page.end_offset is None or page.total_count is None:
+            return False
+        return self._reached is None or page.start_offset > self._reached
 
     def _left(self) -> int | None:
         return None if self.query.limit is None else self.query.limit - self.taken
@@ -86,7 +96,7 @@ class PageWalk:
         """Whether page 1 turned out to be the second one, before anything was taken."""
         if self.seen:
             return False
-        if page.recordings:
+        if page.rows:
             return page.start_offset is not None and page.start_offset > 1
         return bool(page.total_count)
 
@@ -120,4 +130,4 @@ def _rows(data: list[Any]) -> Iterator[Recording]:
 
 
 def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else None

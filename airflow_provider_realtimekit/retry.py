@@ -12,7 +12,8 @@ import httpx
 
 from airflow_provider_realtimekit.answers import retry_after
 from airflow_provider_realtimekit.api import Flow, T
-from airflow_provider_realtimekit.exceptions import RealtimeKitConnectionError
+from airflow_provider_realtimekit.exceptions import RealtimeKitConnectionError, RealtimeKitError
+from airflow_provider_realtimekit.secrecy import mask_error, shorten
 
 # Outlasts Cloudflare's longest block, 300 seconds.
 DEFAULT_PATIENCE = 330.0
@@ -69,8 +70,11 @@ def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
     return outcome.status_code in _TRANSIENT
 
 
-def steps(flow: Flow[T], policy: RetryPolicy) -> Steps[T]:
-    """Run a flow's requests through the policy: every send and every wait is a step for a driver."""
+def steps(flow: Flow[T], policy: RetryPolicy, token: str) -> Steps[T]:
+    """Run a flow's requests through the policy: every send and every wait is a step for a driver.
+
+    :param token: what no error may say, even where an answer echoes it
+    """
     advance: Callable[[], httpx.Request | float] = partial(next, flow)
     try:
         while True:
@@ -83,6 +87,10 @@ def steps(flow: Flow[T], policy: RetryPolicy) -> Steps[T]:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except RealtimeKitError as error:
+        mask_error(error, [token])
+        error.args = tuple(shorten(part) if isinstance(part, str) else part for part in error.args)
+        raise
 
 
 def _answer(flow: Flow[T], request: httpx.Request, outcome: Outcome) -> Callable[[], httpx.Request | float]:

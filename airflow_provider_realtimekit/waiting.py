@@ -19,7 +19,6 @@ from typing import Any
 import pendulum
 
 from airflow_provider_realtimekit import exceptions
-from airflow_provider_realtimekit.answers import without_query
 from airflow_provider_realtimekit.api import Flow, RecordingsAPI
 from airflow_provider_realtimekit.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.exceptions import (
@@ -32,6 +31,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.common import parse_timestamp
+from airflow_provider_realtimekit.secrecy import shorten, without_query
 
 Event = dict[str, Any]
 
@@ -133,7 +133,7 @@ def fault_event(error: Exception) -> Event:
         "recording": None,
         "error": {
             "type": type(error).__name__,
-            "message": without_query(str(error))[:1000],
+            "message": shorten(without_query(str(error))),
             "details": vars(error) if isinstance(error, RealtimeKitError) else {},
         },
     }
@@ -165,8 +165,9 @@ def _conclude_recording(outcome: Any, published: dict[str, Any], wait: Wait, fai
     if outcome == Outcome.UPLOADED or (outcome == Outcome.ERRORED and not fail_on_error):
         return published
     if outcome == Outcome.ERRORED:
-        reason = without_query(recording.error_reason)
-        raise RecordingFailedError(f"recording {recording.id} failed: {reason}", recording_id=recording.id)
+        raise RecordingFailedError(
+            f"recording {recording.id} failed: {recording.error_reason}", recording_id=recording.id
+        )
     if outcome == Outcome.STUCK:
         raise RecordingStuckError(
             f"recording {recording.id} has been INVOKED since {recording.invoked_time}, longer than "
@@ -212,7 +213,9 @@ _shared: dict[tuple[int, Credentials], _Shared] = {}
 async def _shared_client(credentials: Credentials) -> AsyncIterator[AsyncClient]:
     """Lend the one client that all waits of this loop on these credentials share; the last one closes it."""
     key = (id(asyncio.get_running_loop()), credentials)
-    shared = _shared.setdefault(key, _Shared(AsyncClient(credentials)))
+    if key not in _shared:
+        _shared[key] = _Shared(AsyncClient(credentials))
+    shared = _shared[key]
     shared.users += 1
     try:
         yield shared.client

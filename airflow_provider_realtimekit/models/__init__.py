@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_realtimekit.models.common import SECRET_KEYS, Action, RecordingStatus
+from airflow_provider_realtimekit.models.common import Action, RecordingStatus
 from airflow_provider_realtimekit.models.recording import (
     Caller,
     FileKind,
@@ -28,7 +28,6 @@ from airflow_provider_realtimekit.models.requests import (
 from airflow_provider_realtimekit.models.storage import StorageConfig
 
 __all__ = [
-    "SECRET_KEYS",
     "Action",
     "AudioConfig",
     "BucketConfig",

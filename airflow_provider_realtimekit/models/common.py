@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 
 import pendulum
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+from airflow_provider_realtimekit.secrecy import MASK, SECRET_KEYS, parse_object
 
 
 class RecordingStatus(StrEnum):
@@ -44,11 +46,6 @@ GOALS = {
     Action.STOP: frozenset({RecordingStatus.UPLOADING}) | TERMINAL,
 }
 
-#: Keys whose values are never published, logged or put into a message, wherever they stand in a value.
-#: An RTMP address carries its stream key; links to files are signed.
-SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
-MASK = "***"
-
 
 def parse_timestamp(value: Any) -> pendulum.DateTime:
     """Return an aware pendulum time; a time without a zone is UTC, as all of the API's are."""
@@ -78,6 +75,12 @@ class RequestModel(FrozenModel):
     """A part of a request body: unknown keys are mistakes, and are refused before any call."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_json(cls, value: Any) -> Any:
+        """Take an object that a template rendered as JSON for what it is."""
+        return value if not isinstance(value, str) else parse_object(value) or value
 
     @classmethod
     def checked(cls, **arguments: Any) -> Self:
@@ -110,21 +113,6 @@ def reveal(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
-def secrets_in(value: Any) -> Iterator[str]:
-    """Find every secret in a plain or templated value, so that it can be masked or scrubbed."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key in SECRET_KEYS and isinstance(item, str | SecretStr):
-                yield reveal(item)
-            else:
-                yield from secrets_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from secrets_in(item)
-    elif isinstance(value, BaseModel):
-        yield from secrets_in(dict(value))
-
-
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in one line what was wrong: argument, value, and what is allowed."""
     return "; ".join(
@@ -135,42 +123,52 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _describe_one(location: tuple[int | str, ...], value: Any, item: Any, model: type[BaseModel]) -> str:
     said = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    if item["type"] == "value_error":
-        prefix = ".".join(map(str, location))
-        return f"{prefix}: {said}" if prefix else said
     name = ".".join(map(str, location))
+    if item["type"] == "value_error":
+        return f"{name}: {said}" if name else said
     if item["type"] == "missing":
         return f"{name} is required"
     if item["type"] == "extra_forbidden":
         return f"{name} is not known; fields that the API gained since go into extra_fields"
-    allowed = _allowed(location, model)
-    shown = MASK if SECRET_KEYS & set(map(str, location)) else _shorten(value)
-    return f"{name}={shown} is not allowed: {allowed or said}"
+    field = _field(location, model)
+    is_secret = bool(SECRET_KEYS & set(map(str, location)))
+    shown = MASK if is_secret else _shown(value, is_object=field is None or _is_object(field))
+    return f"{name}={shown} is not allowed: {(field and field.description) or said}"
 
 
-def _allowed(location: tuple[int | str, ...], model: type[BaseModel]) -> str | None:
-    """Look up what the model's author wrote of the field that ``location`` points at."""
+def _field(location: tuple[int | str, ...], model: type[BaseModel]) -> FieldInfo | None:
+    """Find the field that ``location`` points at or into, to say what its author wrote of it."""
     current: type[BaseModel] | None = model
-    description = None
+    found = None
     for name in location:
         field = current.model_fields.get(str(name)) if current else None
         if field is not None:  # anything else is a key of a mapping or an index of a list
-            description = field.description
+            found = field
             current = next(_models_in(field.annotation), None)
-    return description
+    return found
+
+
+def _is_object(field: FieldInfo) -> bool:
+    """Whether a field holds more than a scalar: a wrong value of it may be an object gone wrong, secrets and all."""
+    return any((get_origin(part) or part) in (dict, Mapping) for part in _parts(field.annotation)) or any(
+        _models_in(field.annotation)
+    )
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
+    return (part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel))
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from _parts(part)
 
 
-def _shorten(value: Any) -> str:
+def _shown(value: Any, *, is_object: bool) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    if isinstance(value, Mapping | BaseModel):
+    if is_object or isinstance(value, Mapping | BaseModel):
         return f"a {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

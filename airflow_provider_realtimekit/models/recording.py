@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pendulum
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -27,7 +28,10 @@ from airflow_provider_realtimekit.models.common import (
     RecordingStatus,
     Timestamp,
 )
+from airflow_provider_realtimekit.secrecy import without_query
 
+# What the API says in words may quote a signed URL.
+ScrubbedText = Annotated[str, AfterValidator(without_query)]
 _LINK_KEYS = ("download_url", "audio_download_url")
 
 
@@ -162,7 +166,7 @@ class Recording(LenientModel):
     stop_reason: StopReason | None = None
     storage_config: RecordingStorage | None = None
     meeting: Meeting | None = None
-    err_message: str | None = None
+    err_message: ScrubbedText | None = None
 
     @field_validator("id", mode="before")
     @classmethod

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from airflow_provider_realtimekit.models.common import RecordingStatus, RequestModel, Timestamp
+from airflow_provider_realtimekit.models.common import RecordingStatus, RequestModel, Timestamp, reveal
 from airflow_provider_realtimekit.models.storage import StorageConfig
+from airflow_provider_realtimekit.secrecy import parse_object
 
 MAX_USER_IDS = 100
 
 # Identifiers stand in paths: whatever could change the path is refused. Their form is the server's to say.
-_ID_RULE = "must be an identifier: not empty, no spaces, no '/', '?', '#', '%' or '\\'"
+_ID_RULE = "must be an identifier: 1 to 255 characters, no spaces, no '/', '?', '#', '%' or '\\'"
 Identifier = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\s/?#%\\]*[^\s/?#%\\.][^\s/?#%\\]*$"),
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\s/?#%\\\x00-\x1f\x7f]*[^\s/?#%\\.\x00-\x1f\x7f][^\s/?#%\\\x00-\x1f\x7f]*$",
+    ),
 ]
 MaxSeconds = Annotated[int, Field(ge=60, le=86_400)]
 _SECONDS_RULE = "must be from 60 to 86400 (seconds; a minute to 24 hours)"
@@ -90,7 +97,17 @@ class _StartBody(RequestModel):
 
     meeting_id: Identifier = Field(description=_ID_RULE)
     max_seconds: MaxSeconds | None = Field(default=None, description=_SECONDS_RULE)
-    extra_fields: Mapping[str, Any] | None = Field(default=None, exclude=True)
+    extra_fields: Mapping[str, Any] | None = Field(default=None, exclude=True, repr=False)
+
+    @field_validator("extra_fields", mode="before")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        plain = reveal(parse_object(value) if isinstance(value, str) else value)
+        try:
+            json.dumps(plain, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("must hold JSON only: objects, lists, strings, numbers, booleans") from None
+        return plain
 
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body to send, its secrets in clear."""
@@ -182,7 +199,9 @@ class ListQuery(RequestModel):
     """The filters of ``GET …/recordings``."""
 
     meeting_id: Identifier | None = Field(default=None, description=_ID_RULE)
-    status: frozenset[Annotated[RecordingStatus | str, Field(union_mode="left_to_right")]] | None = None
+    status: frozenset[Annotated[RecordingStatus | str, Field(union_mode="left_to_right")]] | None = Field(
+        default=None, min_length=1, description="must be a status, or a list of one at least"
+    )
     search: str | None = None
     expired: bool | None = None
     start_time: Timestamp | None = None

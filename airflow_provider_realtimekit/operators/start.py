@@ -25,7 +25,7 @@ class _StartOperator(WaitingOperator):
         return self._finish(recording, planned)
 
     def _secrets(self) -> Iterator[str]:
-        from airflow_provider_realtimekit.models.common import secrets_in
+        from airflow_provider_realtimekit.secrecy import secrets_in
 
         return secrets_in([getattr(self, name) for name in self._body])
 

@@ -1,0 +1,91 @@
+"""Keep secrets out of what others can read: one place that knows where they stand and how to take them out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr
+
+E = TypeVar("E", bound=Exception)
+
+#: Keys whose values are never published, logged or put into a message, wherever they stand in a value.
+#: An RTMP address carries its stream key; links to files are signed.
+SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
+MASK = "***"
+
+_QUERY = re.compile(r"(\w+:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]+")
+# A shorter part of a secret is no secret, and masking it would garble every text.
+_SHORTEST = 6
+_LONGEST_MESSAGE = 1000
+
+
+def without_query(text: str) -> str:
+    """Take the query out of every URL in a text: there is where signatures stand."""
+    return _QUERY.sub(rf"\1?{MASK}", text)
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """Find every secret in a value, plain or rendered from a template, so that it can be masked."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in SECRET_KEYS and isinstance(item, str | SecretStr):
+                yield item.get_secret_value() if isinstance(item, SecretStr) else item
+            else:
+                yield from secrets_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secrets_in(item)
+    elif isinstance(value, BaseModel):
+        yield from secrets_in(dict(value))
+    elif isinstance(value, str):
+        yield from secrets_in(parse_object(value))
+
+
+def parse_object(text: str) -> Any:
+    """Return what a template rendered as JSON holds, ``None`` if it is none: objects and lists only."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """Take secrets out of a text, in every form in which an answer may echo them."""
+    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
+
+
+def mask_error(error: E, secrets: Iterable[str]) -> E:
+    """Take secrets out of an error's message, and out of those that led to it."""
+    secrets = list(secrets)
+    link: BaseException | None = error
+    while link is not None:
+        link.args = tuple(mask(part, secrets) if isinstance(part, str) else part for part in link.args)
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def shorten(text: str) -> str:
+    """Cut a message to a bearable length; to be done after masking, never before."""
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret, its escaped and folded forms, its lines, and what is in it if it is a key file in JSON."""
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield repr(secret)[1:-1]
+    yield " ".join(secret.split())
+    yield from secret.splitlines()
+    inside = parse_object(secret)
+    if isinstance(inside, Mapping):
+        for item in inside.values():
+            if isinstance(item, str):
+                yield from _forms(item)
