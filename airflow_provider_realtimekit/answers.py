@@ -120,16 +120,15 @@ def _code_and_message(body: Any) -> tuple[int | None, str | None]:
         return _number(error.get("code")), _text(error)
     if isinstance(errors, list) and errors:
         told = [part for part in errors if isinstance(part, Mapping)]
-        texts = [text for part in told if (text := _text(part))] or [str(part) for part in errors]
-        return (_number(told[0].get("code")) if told else None), "; ".join(texts)
+        texts = [text for part in told if (text := _text(part))]
+        return (_number(told[0].get("code")) if told else None), "; ".join(texts) or None
     return _number(body.get("code")), _text(body)
 
 
 def _text(part: Mapping[str, Any]) -> str | None:
     message = part.get("message")
-    if isinstance(message, list):
-        return "; ".join(map(str, message))
-    return str(message) if message else None
+    said = [text for text in (message if isinstance(message, list) else [message]) if isinstance(text, str)]
+    return "; ".join(said) or None
 
 
 def _number(value: Any) -> int | None:

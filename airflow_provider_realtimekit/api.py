@@ -37,7 +37,7 @@ from airflow_provider_realtimekit.models import (
 )
 from airflow_provider_realtimekit.models.requests import MeetingRef, RecordingRef
 from airflow_provider_realtimekit.pages import Page, PageWalk
-from airflow_provider_realtimekit.secrecy import mask_error, secrets_in
+from airflow_provider_realtimekit.secrecy import mask_error, secrets_in, strings_in
 
 T = TypeVar("T")
 Flow = Generator[httpx.Request | float, httpx.Response, T]
@@ -239,7 +239,7 @@ class RecordingsAPI:
             response = yield self._request("POST", path, json=body)
             return decipher(response, may_be_empty=True), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
-            error = mask_error(error, secrets_in(body))
+            error = mask_error(error, [*secrets_in(body), *strings_in(request.extra_fields)])
             if _is_doubtful(error):
                 raise _doubt(str(error), request.meeting_id) from error
             raise error from None

@@ -45,7 +45,7 @@ class Credentials:
 
 
 class BearerAuth(httpx.Auth):
-    """Adds the token when a request is sent, so that no flow, log or error ever holds it."""
+    """Adds the token when a request is sent, so that none has to be handed to a flow."""
 
     def __init__(self, token: str) -> None:
         self._token = token

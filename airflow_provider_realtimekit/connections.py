@@ -103,7 +103,7 @@ def _base_url(value: Any, name: str) -> str:
     if not text:
         return DEFAULT_BASE_URL
     try:
-        httpx.URL(text)
+        _ = httpx.URL(text).host
         url = urlsplit(text)
         problem = _problem(url, text)
     except (ValueError, httpx.InvalidURL):

@@ -2,7 +2,8 @@
 
 Which number the first page has, how long a page may be and whether it shifts under the walk is the server's to
 say and nowhere written down. So the walk asks for page after page, keeps each recording once, and ends on an
-empty page, on a page that shows nothing new, or when the server says that its end is reached.
+empty page, on a page that shows nothing new, or when the server says that its end is reached. A first page that
+has the number 0 shows in the offsets, which the reference promises.
 """
 
 from __future__ import annotations

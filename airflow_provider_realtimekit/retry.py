@@ -18,7 +18,6 @@ from airflow_provider_realtimekit.secrecy import mask_error, shorten
 # Outlasts Cloudflare's longest block, 300 seconds.
 DEFAULT_PATIENCE = 330.0
 
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530})
 # These fail before a byte of the request is sent.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -58,7 +57,7 @@ class RetryPolicy:
         asked = retry_after(outcome) if isinstance(outcome, httpx.Response) else None
         # The jitter comes on top of what was asked for, so that not all who were told the same come back at once.
         wait = backoff if asked is None else asked + self.draw() * self.base
-        return wait if elapsed + wait <= self.patience else None
+        return wait if elapsed + wait <= self.patience and self.patience > 0 else None
 
 
 def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
@@ -67,7 +66,7 @@ def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
         return isinstance(outcome, _NEVER_SENT) or request.method != "POST"
     if request.method == "POST":
         return outcome.status_code == 429
-    return outcome.status_code in _TRANSIENT
+    return outcome.status_code in (408, 429) or outcome.status_code >= 500
 
 
 def steps(flow: Flow[T], policy: RetryPolicy, token: str) -> Steps[T]:

@@ -16,14 +16,17 @@ E = TypeVar("E", bound=Exception)
 SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
 MASK = "***"
 
-_QUERY = re.compile(r"(\w+:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]+")
+# Bounded everywhere: what an answer says can be long, and is read on the triggerer's loop.
+_QUERY = re.compile(r"(?<!\w)([A-Za-z][\w+.-]{0,15}:(?:\\?/){2}[^\s\"'<>?]{1,2000})\?[^\s\"'<>]+")
+_SCRUBBED = 4000
 # A shorter part of a secret is no secret, and masking it would garble every text.
-_SHORTEST = 6
+_SHORTEST = 4
 _LONGEST_MESSAGE = 1000
 
 
 def without_query(text: str) -> str:
-    """Take the query out of every URL in a text: there is where signatures stand."""
+    """Take the query out of every URL in a text, where signatures stand; what is beyond 4,000 characters goes too."""
+    text = text[:_SCRUBBED]
     return _QUERY.sub(rf"\1?{MASK}", text)
 
 
@@ -52,6 +55,15 @@ def parse_object(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Find every string in a value of which nobody knows what is secret in it."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from strings_in(item)
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

@@ -52,9 +52,7 @@ def parse_timestamp(value: Any) -> pendulum.DateTime:
     if isinstance(value, datetime):
         return pendulum.instance(value)
     with suppress(ValueError, TypeError):
-        parsed = pendulum.parse(value)
-        if isinstance(parsed, pendulum.DateTime):
-            return parsed
+        return pendulum.instance(datetime.fromisoformat(value))
     raise ValueError(f"{value!r} is not allowed: must be a datetime, or a time in ISO 8601")
 
 
@@ -130,22 +128,23 @@ def _describe_one(location: tuple[int | str, ...], value: Any, item: Any, model:
         return f"{name} is required"
     if item["type"] == "extra_forbidden":
         return f"{name} is not known; fields that the API gained since go into extra_fields"
-    field = _field(location, model)
+    field, is_whole = _field(location, model)
     is_secret = bool(SECRET_KEYS & set(map(str, location)))
     shown = MASK if is_secret else _shown(value, is_object=field is None or _is_object(field))
-    return f"{name}={shown} is not allowed: {(field and field.description) or said}"
+    return f"{name}={shown} is not allowed: {(field and is_whole and field.description) or said}"
 
 
-def _field(location: tuple[int | str, ...], model: type[BaseModel]) -> FieldInfo | None:
-    """Find the field that ``location`` points at or into, to say what its author wrote of it."""
+def _field(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[FieldInfo | None, bool]:
+    """Find the field that ``location`` points at or into, and whether at the whole of it."""
     current: type[BaseModel] | None = model
-    found = None
+    found, is_whole = None, False
     for name in location:
         field = current.model_fields.get(str(name)) if current else None
-        if field is not None:  # anything else is a key of a mapping or an index of a list
+        is_whole = field is not None  # anything else is a key of a mapping or an index of a list
+        if field is not None:
             found = field
             current = next(_models_in(field.annotation), None)
-    return found
+    return found, is_whole
 
 
 def _is_object(field: FieldInfo) -> bool:

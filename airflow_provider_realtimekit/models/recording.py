@@ -38,7 +38,7 @@ _LINK_KEYS = ("download_url", "audio_download_url")
 class LenientModel(BaseModel):
     """Takes what the API says: unknown fields are ignored, and a malformed one costs itself, not the answer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -172,6 +172,11 @@ class Recording(LenientModel):
     @classmethod
     def _has_id(cls, value: Any) -> Any:
         return value or None
+
+    @field_validator("download_url", mode="before")
+    @classmethod
+    def _keep_readable_layers(cls, value: Any) -> Any:
+        return [layer for layer in value if isinstance(layer, Mapping)] if isinstance(value, list) else value
 
     @property
     def is_active(self) -> bool:

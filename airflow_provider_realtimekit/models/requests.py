@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from airflow_provider_realtimekit.models.common import RecordingStatus, RequestModel, Timestamp, reveal
+from airflow_provider_realtimekit.models.common import RequestModel, Timestamp, reveal
 from airflow_provider_realtimekit.models.storage import StorageConfig
 from airflow_provider_realtimekit.secrecy import parse_object
 
@@ -16,15 +17,16 @@ MAX_USER_IDS = 100
 
 # Identifiers stand in paths: whatever could change the path is refused. Their form is the server's to say.
 _ID_RULE = "must be an identifier: 1 to 255 characters, no spaces, no '/', '?', '#', '%' or '\\'"
-Identifier = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=255,
-        pattern=r"^[^\s/?#%\\\x00-\x1f\x7f]*[^\s/?#%\\.\x00-\x1f\x7f][^\s/?#%\\\x00-\x1f\x7f]*$",
-    ),
-]
+
+
+def _check_identifier(value: str) -> str:
+    name = value.strip()
+    if not 1 <= len(name) <= 255 or not name.isprintable() or set(name) & set(" /?#%\\") or not name.strip("."):
+        raise PydanticCustomError("identifier", _ID_RULE)
+    return name
+
+
+Identifier = Annotated[str, AfterValidator(_check_identifier)]
 MaxSeconds = Annotated[int, Field(ge=60, le=86_400)]
 _SECONDS_RULE = "must be from 60 to 86400 (seconds; a minute to 24 hours)"
 Pixels = Annotated[int, Field(ge=1, le=1920)]
@@ -102,7 +104,7 @@ class _StartBody(RequestModel):
     @field_validator("extra_fields", mode="before")
     @classmethod
     def _is_json(cls, value: Any) -> Any:
-        plain = reveal(parse_object(value) if isinstance(value, str) else value)
+        plain = reveal((parse_object(value) or value) if isinstance(value, str) else value)
         try:
             json.dumps(plain, allow_nan=False)
         except (TypeError, ValueError):
@@ -145,7 +147,7 @@ class StartRecordingRequest(_StartBody):
             bucket
             and not bucket.enabled
             and not self.storage_config
-            and "storage_config" not in (self.extra_fields or {})
+            and not (self.extra_fields or {}).get("storage_config")
         ):
             raise ValueError(
                 "realtimekit_bucket_config.enabled=False without storage_config is not allowed: "
@@ -188,20 +190,25 @@ class TrackLayer(RequestModel):
 class StartTrackRecordingRequest(_StartBody):
     """The body of ``POST …/recordings/track``, in the reference's form and in today's."""
 
-    layers: dict[Annotated[str, Field(min_length=1)], TrackLayer] | None = Field(default=None, min_length=1)
+    layers: dict[str, TrackLayer] | None = Field(default=None, min_length=1)
     user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_USER_IDS)] | None = Field(
         default=None,
         description=f"must be from 1 to {MAX_USER_IDS} user ids (leave it out to record everybody)",
     )
+
+    @field_validator("layers")
+    @classmethod
+    def _have_names(cls, value: dict[str, TrackLayer] | None) -> dict[str, TrackLayer] | None:
+        if value and not all(name.strip() for name in value):
+            raise ValueError("a layer without a name is not allowed: each needs one that is not empty")
+        return value
 
 
 class ListQuery(RequestModel):
     """The filters of ``GET …/recordings``."""
 
     meeting_id: Identifier | None = Field(default=None, description=_ID_RULE)
-    status: frozenset[Annotated[RecordingStatus | str, Field(union_mode="left_to_right")]] | None = Field(
-        default=None, min_length=1, description="must be a status, or a list of one at least"
-    )
+    status: frozenset[str] | None = None
     search: str | None = None
     expired: bool | None = None
     start_time: Timestamp | None = None
@@ -212,7 +219,10 @@ class ListQuery(RequestModel):
     @field_validator("status", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        statuses = [value] if isinstance(value, str) else value
+        if statuses is None or (isinstance(statuses, list | tuple | set | frozenset) and _are_names(statuses)):
+            return statuses
+        raise PydanticCustomError("status", "must be a status, or a list of one at least")
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
@@ -231,6 +241,10 @@ class MeetingRef(RequestModel):
     """Which meeting is meant."""
 
     meeting_id: Identifier = Field(description=_ID_RULE)
+
+
+def _are_names(values: Collection[Any]) -> bool:
+    return bool(values) and all(isinstance(value, str) and value for value in values)
 
 
 def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
