@@ -1,0 +1,180 @@
+"""Record a meeting, wait for the file without holding a worker, fetch it, and make a report of it.
+
+Runs as it is against the local RealtimeKit (``make demo``) and, with a connection ``realtimekit_default``,
+against Cloudflare's. The processing needs ``pip install 'airflow-provider-realtimekit[examples]'``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+from airflow.sdk import ObjectStoragePath, Param, dag, task
+
+from airflow_provider_realtimekit.operators import (
+    RealtimeKitStartRecordingOperator,
+    RealtimeKitStopRecordingOperator,
+)
+from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
+from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
+
+PARAMS = {
+    "meeting_id": Param(
+        "example-meeting",
+        type="string",
+        minLength=1,
+        title="Meeting",
+        description="The id of the RealtimeKit meeting to record.",
+    ),
+    "minutes": Param(
+        30,
+        type="number",
+        exclusiveMinimum=0,
+        maximum=24 * 60,
+        title="Minutes",
+        description="How long to record.",
+    ),
+    "destination": Param(
+        f"{tempfile.gettempdir()}/realtimekit-recordings",
+        type="string",
+        minLength=1,
+        title="Destination",
+        description="A local folder, or any path of object storage, such as s3://conn_id@bucket/recordings.",
+    ),
+}
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[Path]:
+    """Lend a local copy of a file, or the file itself where it is local."""
+    source = ObjectStoragePath(path)
+    if source.protocol in ("", "file"):
+        yield Path(source.path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, source.name)
+        with source.open("rb") as remote, copy.open("wb") as local:
+            shutil.copyfileobj(remote, local, 1 << 20)
+        yield copy
+
+
+@contextmanager
+def beside(path: str, name: str) -> Iterator[Path]:
+    """Lend a local path to write to, and put what was written beside ``path``, wherever that is."""
+    target = ObjectStoragePath(path).parent / name
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, name)
+        yield local
+        if local.exists():
+            with local.open("rb") as written, target.open("wb") as remote:
+                shutil.copyfileobj(written, remote, 1 << 20)
+
+
+def main_file(download: dict[str, Any]) -> str:
+    """Return the path of the recording itself, among the files that were fetched."""
+    return str(download["files"][0]["path"])
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    params=PARAMS,
+    tags=["realtimekit", "example"],
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=30)},
+    doc_md=__doc__,
+)
+def example_record_meeting() -> None:
+    """Chain the recording of a meeting to its processing."""
+    start = RealtimeKitStartRecordingOperator(
+        task_id="start_recording",
+        meeting_id="{{ params.meeting_id }}",
+        # Should nobody stop it, it ends by itself ten minutes after it was to.
+        max_seconds="{{ [params.minutes * 60 + 600, 86400] | min | int }}",
+        file_name_prefix="{{ dag.dag_id }}",
+        # A retry could start a second recording of the meeting.
+        retries=0,
+    )
+    meeting_runs = DateTimeSensorAsync(
+        task_id="meeting_runs",
+        target_time="{{ macros.datetime.fromisoformat(ti.xcom_pull('start_recording')['invoked_time'])"
+        " + macros.timedelta(minutes=params.minutes) }}",
+    )
+    recording_id = "{{ ti.xcom_pull('start_recording')['id'] }}"
+    stop = RealtimeKitStopRecordingOperator(task_id="stop_recording", recording_id=recording_id)
+    wait = RealtimeKitRecordingSensor(
+        task_id="wait_for_file",
+        recording_id=recording_id,
+        deferrable=True,
+        poke_interval=5,
+        timeout=timedelta(hours=6).total_seconds(),
+    )
+    download = RealtimeKitDownloadRecordingOperator(
+        task_id="download",
+        recording_id=recording_id,
+        destination="{{ params.destination }}/" + recording_id,
+    )
+
+    @task
+    def contact_sheet(fetched: dict[str, Any]) -> None:
+        """Draw frames of the whole length onto one picture."""
+        from recording_report import CONTACT_SHEET, draw_contact_sheet
+
+        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), CONTACT_SHEET) as png:
+            draw_contact_sheet(media, png)
+
+    @task
+    def waveform(fetched: dict[str, Any]) -> None:
+        """Draw the sound and its loudness."""
+        from recording_report import WAVEFORM, draw_waveform
+
+        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), WAVEFORM) as png:
+            draw_waveform(media, png)
+
+    @task
+    def speech_wav(fetched: dict[str, Any]) -> None:
+        """Write the sound as speech-to-text wants it: 16 kHz, mono, 16 bit."""
+        from recording_report import SPEECH, write_speech_wav
+
+        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), SPEECH) as wav:
+            write_speech_wav(media, wav)
+
+    @task
+    def facts(fetched: dict[str, Any]) -> dict[str, Any]:
+        """Measure duration, codecs, loudness and silence."""
+        import json
+
+        from recording_report import FACTS, read_facts
+
+        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), FACTS) as path:
+            measured = read_facts(media)
+            path.write_text(json.dumps(measured, indent=2))
+        return measured
+
+    @task
+    def page(fetched: dict[str, Any], measured: dict[str, Any], recording: dict[str, Any]) -> str:
+        """Bind everything into one page."""
+        from recording_report import CONTACT_SHEET, PAGE, SPEECH, WAVEFORM, write_page
+
+        folder = ObjectStoragePath(main_file(fetched)).parent
+        with beside(main_file(fetched), PAGE) as local:
+            # The page shows what lies beside it; only the names matter while it is written.
+            for name in (CONTACT_SHEET, WAVEFORM, SPEECH):
+                if (folder / name).exists():
+                    local.with_name(name).touch()
+            write_page(local.parent, measured, recording, local.with_name(fetched["files"][0]["name"]))
+        return str(folder / PAGE)
+
+    start >> meeting_runs >> stop >> wait >> download
+    fetched: Any = download.output
+    measured = facts(fetched)
+    results = [contact_sheet(fetched), waveform(fetched), speech_wav(fetched), measured]
+    results >> page(fetched, measured, wait.output)  # type: ignore[arg-type]
+
+
+example_record_meeting()
