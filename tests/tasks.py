@@ -1,0 +1,130 @@
+"""Run one task as Airflow's task runner and triggerer would: render, execute, defer, resume; and say how it ended.
+
+Deferral goes through JSON and a new instance of task and trigger, as it does between processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+MakeTask = Callable[[], Any]
+
+
+def when(condition: Callable[[], bool], act: Callable[[], Any]) -> None:
+    """Do something once a condition holds, while the test goes on."""
+
+    def watch() -> None:
+        give_up = time.monotonic() + 20
+        while not condition() and time.monotonic() < give_up:
+            threading.Event().wait(0.005)
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass
+class Ended:
+    """How a task ended: ``success``, ``skipped``, ``failed`` (at once) or ``up_for_retry``."""
+
+    state: str
+    result: Any = None
+    error: BaseException | None = None
+    deferrals: int = 0
+    reschedules: int = 0
+
+
+@dataclass
+class TaskInstance:
+    """As much of Airflow's as the tasks here ask for."""
+
+    max_tries: int = 0
+    first_reschedule: datetime | None = None
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = json.loads(json.dumps(value))
+
+
+@dataclass
+class StateStore:
+    """Airflow's task state store: survives retries and clears."""
+
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.kept.get(key, default)
+
+    def set(self, key: str, value: Any, **_: Any) -> None:
+        self.kept[key] = json.loads(json.dumps(value))
+
+
+def make_context(**more: Any) -> dict[str, Any]:
+    return {"ti": TaskInstance(), "task_reschedule_count": 0, **more}
+
+
+def run_task(make: MakeTask, context: dict[str, Any] | None = None) -> Ended:
+    """Run a task to its end."""
+    context = make_context() if context is None else context
+    ended = Ended("running")
+    try:
+        ended.result = json.loads(json.dumps(_execute(make, context, ended)))
+        ended.state = "success"
+    except AirflowSkipException as error:
+        ended.state, ended.error = "skipped", error
+    except (AirflowFailException, AirflowSensorTimeout) as error:
+        ended.state, ended.error = "failed", error
+    except Exception as error:
+        ended.state, ended.error = "up_for_retry", error
+    return ended
+
+
+def _execute(make: MakeTask, context: dict[str, Any], ended: Ended) -> Any:
+    resume: Callable[[Any], Any] = lambda task: task.execute(context)  # noqa: E731
+    while True:
+        task = make()
+        task.render_template_fields(context)
+        try:
+            return resume(task)
+        except TaskDeferred as deferred:
+            ended.deferrals += 1
+            arguments = (deferred.method_name, _resume_kwargs(deferred), context)
+            resume = lambda task, arguments=arguments: task.resume_execution(*arguments)  # noqa: E731
+        except AirflowRescheduleException:
+            ended.reschedules += 1
+            context["ti"].first_reschedule = context["ti"].first_reschedule or datetime.now(UTC)
+            context["task_reschedule_count"] = ended.reschedules
+
+
+def _resume_kwargs(deferred: TaskDeferred) -> dict[str, Any]:
+    classpath, kwargs = deferred.trigger.serialize()
+    module, _, name = classpath.rpartition(".")
+    trigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+    event = asyncio.run(first_event(trigger, deferred.timeout.total_seconds()))
+    return {**json.loads(json.dumps(deferred.kwargs or {})), "event": json.loads(json.dumps(event))}
+
+
+async def first_event(trigger: Any, timeout: float = 60.0) -> Any:  # noqa: ASYNC109
+    """Run a trigger to its first event, as the triggerer does."""
+    async with asyncio.timeout(timeout):
+        async for event in trigger.run():
+            return event.payload
+    raise AssertionError("the trigger ended without an event")

@@ -1,0 +1,288 @@
+"""The operators: what they send, what they return, what they refuse, and the states they aim at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitAuthError,
+    RealtimeKitInputError,
+    RealtimeKitNotFoundError,
+    RecordingFailedError,
+    RecordingStateError,
+    RecordingTimeoutError,
+    StartOutcomeUnknownError,
+)
+from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from airflow_provider_realtimekit.operators import (
+    RealtimeKitPauseRecordingOperator,
+    RealtimeKitResumeRecordingOperator,
+    RealtimeKitStartRecordingOperator,
+    RealtimeKitStartTrackRecordingOperator,
+    RealtimeKitStopRecordingOperator,
+)
+from tests.conftest import TOKEN, connect
+from tests.tasks import Ended, make_context, run_task, when
+
+START = RealtimeKitStartRecordingOperator
+TRACKS = RealtimeKitStartTrackRecordingOperator
+PAUSE = RealtimeKitPauseRecordingOperator
+RESUME = RealtimeKitResumeRecordingOperator
+STOP = RealtimeKitStopRecordingOperator
+AWS = {"type": "aws", "access_key": "AKIA-SECRET", "secret": "storage-secret", "bucket": "b", "region": "r"}
+
+
+def run(operator: Any, context: dict[str, Any] | None = None, **arguments: Any) -> Ended:
+    return run_task(lambda: operator(task_id="task", **arguments), context)
+
+
+@pytest.fixture
+def hook(emulator: EmulatorServer) -> Iterator[RealtimeKitHook]:
+    with RealtimeKitHook() as hook:
+        yield hook
+
+
+def status_of(emulator: EmulatorServer, recording_id: str) -> str:
+    return str(emulator.world.get(recording_id).status)
+
+
+def started(emulator: EmulatorServer) -> list[str]:
+    return [recording.id for recording in emulator.world.recordings()]
+
+
+def recording_in(emulator: EmulatorServer, status: str, **seed: Any) -> str:
+    (recording_id,) = emulator.world.seed(1, status="RECORDING", **seed)
+    if status != "RECORDING":
+        emulator.world.jump(recording_id, status)
+    return str(recording_id)
+
+
+def test_start_returns_plain_json_id_first(emulator: EmulatorServer) -> None:
+    ended = run(START, meeting_id="{{ 'm-' ~ 1 }}", max_seconds="{{ 30 * 4 }}", video_config={"width": "{{ 640 }}"})
+    assert ended.state == "success", ended.error
+    assert next(iter(ended.result)) == "id"
+    assert emulator.world.get(ended.result["id"]).meeting.id == "m-1"
+    assert emulator.ledger.count("start") == 1
+
+
+def test_start_of_tracks(emulator: EmulatorServer) -> None:
+    ended = run(TRACKS, meeting_id="m-1", layers={"default": {"file_name_prefix": "{{ 'call' }}"}}, user_ids=["ann"])
+    assert ended.state == "success", ended.error
+    assert ended.result["id"] in started(emulator)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("operator", [START, TRACKS])
+def test_start_can_wait_for_the_file(emulator: EmulatorServer, operator: Any, deferrable: bool) -> None:
+    when(lambda: emulator.ledger.count("get") >= 2, lambda: emulator.world.leave("m-1"))
+    emulator.settings.empty_seconds = 0.05
+    ended = run(
+        operator, meeting_id="m-1", wait_for_completion=True, deferrable=deferrable, poll_interval=0.02, timeout=20
+    )
+    assert (ended.state, ended.deferrals) == ("success", int(deferrable)), ended.error
+    assert ended.result["status"] == "UPLOADED"
+    assert started(emulator) == [ended.result["id"]]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_recording_that_fails_while_waited_for_fails_the_task_at_once(
+    emulator: EmulatorServer, deferrable: bool
+) -> None:
+    when(
+        lambda: emulator.ledger.count("get") >= 2,
+        lambda: emulator.world.jump(started(emulator)[0], "ERRORED", err_message="no space"),
+    )
+    ended = run(START, meeting_id="m", wait_for_completion=True, deferrable=deferrable, poll_interval=0.02, timeout=20)
+    assert ended.state == "failed"
+    assert isinstance(ended.error, RecordingFailedError)
+    assert "no space" in str(ended.error)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_waiting_ends_at_the_timeout(emulator: EmulatorServer, deferrable: bool) -> None:
+    ended = run(START, meeting_id="m", wait_for_completion=True, deferrable=deferrable, poll_interval=0.02, timeout=0.2)
+    assert ended.state == "failed"
+    assert isinstance(ended.error, RecordingTimeoutError)
+    assert "did not finish in time: it is RECORDING" in str(ended.error)
+
+
+BAD_STARTS: list[tuple[Any, dict[str, Any], str]] = [
+    (START, {"meeting_id": "{{ '' }}"}, "meeting_id='' is not allowed"),
+    (START, {"meeting_id": "m", "max_seconds": "{{ 59 }}"}, "max_seconds='59' is not allowed: must be from 60 to"),
+    (START, {"meeting_id": "m", "max_seconds": 86401}, "max_seconds=86401 is not allowed"),
+    (START, {"meeting_id": "m", "audio_config": {"codec": "OPUS"}}, "audio_config.codec='OPUS' is not allowed"),
+    (START, {"meeting_id": "m", "video_config": {"width": 1921}}, "video_config.width=1921 is not allowed: must"),
+    (
+        START,
+        {"meeting_id": "m", "video_config": {"codec": "{{ 'VP8' }}"}, "audio_config": {"codec": "AAC"}},
+        "audio_config.codec='AAC' is not allowed with video_config.codec='VP8'",
+    ),
+    (START, {"meeting_id": "m", "realtimekit_bucket_config": {"enabled": False}}, "would be lost"),
+    (START, {"meeting_id": "m", "storage_config": {**AWS, "bucket": "{{ '' }}"}}, "storage_config.bucket='' is not"),
+    (START, {"meeting_id": "m", "storage_config": {**AWS, "host": "h"}}, "storage of type 'aws' does not take host"),
+    (TRACKS, {"meeting_id": "m", "user_ids": ["u"] * 101}, "user_ids=a list of 101 is not allowed: must be from 1"),
+    (
+        TRACKS,
+        {"meeting_id": "m", "layers": {"default": {"file_name_prefix": "{{ 'a/b' }}"}}},
+        "layers.default.file_name_prefix='a/b' is not allowed: must consist of letters",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operator", "arguments", "message"), BAD_STARTS, ids=[case[2] for case in BAD_STARTS])
+def test_bad_input_is_named_when_rendered_before_any_call(
+    emulator: EmulatorServer, operator: Any, arguments: dict[str, Any], message: str
+) -> None:
+    ended = run(operator, **arguments)
+    assert ended.state == "failed"
+    assert isinstance(ended.error, RealtimeKitInputError)
+    assert message in str(ended.error)
+    assert "storage-secret" not in str(ended.error)
+    assert emulator.ledger.count() == 0
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "timeout", "invoked_timeout"])
+def test_durations_are_checked_when_the_dag_is_read(name: str) -> None:
+    with pytest.raises(RealtimeKitInputError, match=f"{name}=0 is not allowed: must be a number of seconds above 0"):
+        START(task_id="start", meeting_id="m", **{name: 0})
+
+
+def test_what_cannot_be_stored_for_the_triggerer_fails_before_the_start(
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+
+    monkeypatch.setattr(RealtimeKitRecordingTrigger, "serialize", lambda _: ("path", {"x": object()}))
+    ended = run(START, meeting_id="m", wait_for_completion=True, deferrable=True)
+    assert ended.state == "failed"
+    assert "cannot be stored as JSON" in str(ended.error)
+    assert emulator.ledger.count() == 0
+
+
+@pytest.mark.parametrize("fault", [{"status": 502}, {"status": 200, "body": "<html>"}, {"reset": True}], ids=str)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_doubtful_start_is_sent_once_and_says_so(
+    emulator: EmulatorServer, fault: dict[str, Any], moment: str
+) -> None:
+    emulator.faults.add(operation="start", count=1, when=moment, **fault)
+    ended = run(START, meeting_id="m-9")
+    assert ended.state == "up_for_retry"
+    assert isinstance(ended.error, StartOutcomeUnknownError)
+    assert ended.error.meeting_id == "m-9"
+    assert emulator.ledger.count("start") == 1
+
+
+def test_stop_and_wait(emulator: EmulatorServer) -> None:
+    recording_id = recording_in(emulator, "RECORDING")
+    ended = run(
+        STOP, recording_id=recording_id, wait_for_completion=True, deferrable=True, poll_interval=0.02, timeout=20
+    )
+    assert ended.state == "success", ended.error
+    assert ended.result["status"] == "UPLOADED"
+
+
+@pytest.mark.parametrize("status", ["UPLOADING", "UPLOADED", "ERRORED"])
+def test_stopping_what_has_stopped_succeeds(emulator: EmulatorServer, status: str) -> None:
+    recording_id = recording_in(emulator, status)
+    ended = run(STOP, recording_id=recording_id)
+    assert ended.state == "success", ended.error
+    assert ended.result["id"] == recording_id
+
+
+@pytest.mark.parametrize(
+    ("operator", "begin", "end"),
+    [
+        (PAUSE, "RECORDING", "PAUSED"),
+        (PAUSE, "PAUSED", "PAUSED"),
+        (RESUME, "PAUSED", "RECORDING"),
+        (RESUME, "RECORDING", "RECORDING"),
+    ],
+)
+def test_pause_and_resume_aim_at_a_state(emulator: EmulatorServer, operator: Any, begin: str, end: str) -> None:
+    recording_id = recording_in(emulator, begin)
+    ended = run(operator, recording_id=recording_id)
+    assert ended.state == "success", ended.error
+    assert status_of(emulator, recording_id) == end
+
+
+@pytest.mark.parametrize(("operator", "status"), [(PAUSE, "UPLOADED"), (RESUME, "ERRORED")])
+def test_a_state_that_cannot_be_reached_is_an_error(emulator: EmulatorServer, operator: Any, status: str) -> None:
+    ended = run(operator, recording_id=recording_in(emulator, status))
+    assert ended.state == "up_for_retry"
+    assert isinstance(ended.error, RecordingStateError)
+    assert f"did not take effect, it is {status}" in str(ended.error)
+
+
+@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 200, "body": "garbage"}], ids=str)
+def test_an_error_is_judged_by_reading_the_recording_again(emulator: EmulatorServer, fault: dict[str, Any]) -> None:
+    recording_id = recording_in(emulator, "RECORDING")
+    emulator.faults.add(operation="action", count=1, when="after", **fault)
+    ended = run(STOP, recording_id=recording_id)
+    assert ended.state == "success", ended.error
+    assert emulator.ledger.count("action") == 1
+
+
+@pytest.mark.parametrize("operator", [PAUSE, STOP])
+def test_a_meeting_stands_for_its_active_recording(emulator: EmulatorServer, operator: Any) -> None:
+    recording_id = recording_in(emulator, "RECORDING", meeting_id="standup")
+    ended = run(operator, meeting_id="{{ 'stand' }}up")
+    assert ended.state == "success", ended.error
+    assert ended.result["id"] == recording_id
+
+
+def test_stopping_a_meeting_without_active_recording_is_fine(emulator: EmulatorServer) -> None:
+    recording_in(emulator, "UPLOADED", meeting_id="standup")
+    ended = run(STOP, meeting_id="standup", wait_for_completion=True)
+    assert (ended.state, ended.result) == ("success", None)
+
+
+@pytest.mark.parametrize("operator", [PAUSE, RESUME])
+def test_pausing_a_meeting_without_active_recording_is_not(emulator: EmulatorServer, operator: Any) -> None:
+    emulator.world.open_meeting("standup")
+    ended = run(operator, meeting_id="standup")
+    assert isinstance(ended.error, RecordingStateError)
+    assert "meeting standup has no active recording" in str(ended.error)
+
+
+@pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])
+@pytest.mark.parametrize("arguments", [{}, {"recording_id": "r", "meeting_id": "m"}])
+def test_one_target_must_be_named(emulator: EmulatorServer, operator: Any, arguments: dict[str, str]) -> None:
+    ended = run(operator, **arguments)
+    assert (ended.state, type(ended.error)) == ("failed", RealtimeKitInputError)
+    assert "give one of the two" in str(ended.error)
+
+
+@pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])
+def test_unknown_recordings_and_refused_tokens_are_told_apart(emulator: EmulatorServer, operator: Any) -> None:
+    assert type(run(operator, recording_id="unknown").error) is RealtimeKitNotFoundError
+    emulator.tokens.set_state(TOKEN, "refused")
+    ended = run(operator, recording_id="unknown")
+    assert (ended.state, type(ended.error)) == ("failed", RealtimeKitAuthError)
+    assert TOKEN not in str(ended.error)
+
+
+@pytest.mark.parametrize("operator", [START, TRACKS, PAUSE, RESUME, STOP])
+def test_whatever_an_author_may_compute_is_templated(operator: Any) -> None:
+    import inspect
+
+    fixed = {"self", "kwargs", "wait_for_completion", "deferrable", "poll_interval", "timeout", "invoked_timeout"}
+    arguments = {
+        name
+        for kind in operator.__mro__
+        if kind.__module__.startswith("airflow_provider_realtimekit")
+        for name in inspect.signature(kind.__init__).parameters
+    }
+    assert arguments - fixed == set(operator.template_fields)
+
+
+def test_another_connection_and_app_can_be_templated(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(emulator, monkeypatch, "other")
+    monkeypatch.delenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT")
+    context = make_context(params={"conn": "other"})
+    ended = run(START, context, meeting_id="m", realtimekit_conn_id="{{ params.conn }}", app_id="{{ 'app-7' }}")
+    assert ended.state == "success", ended.error
+    assert "/kit/app-7/" in emulator.ledger.requests[-1].path
