@@ -13,7 +13,7 @@ import httpx
 from airflow_provider_realtimekit.answers import retry_after
 from airflow_provider_realtimekit.api import Flow, T
 from airflow_provider_realtimekit.exceptions import RealtimeKitConnectionError, RealtimeKitError
-from airflow_provider_realtimekit.secrecy import mask_error, shorten
+from airflow_provider_realtimekit.secrecy import clean_error
 
 # Outlasts Cloudflare's longest block, 300 seconds.
 DEFAULT_PATIENCE = 330.0
@@ -87,8 +87,7 @@ def steps(flow: Flow[T], policy: RetryPolicy, token: str) -> Steps[T]:
         result: T = stop.value
         return result
     except RealtimeKitError as error:
-        mask_error(error, [token])
-        error.args = tuple(shorten(part) if isinstance(part, str) else part for part in error.args)
+        clean_error(error, [token])
         raise
 
 

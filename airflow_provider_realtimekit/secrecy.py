@@ -16,18 +16,22 @@ E = TypeVar("E", bound=Exception)
 SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
 MASK = "***"
 
-# Bounded everywhere: what an answer says can be long, and is read on the triggerer's loop.
-_QUERY = re.compile(r"(?<!\w)([A-Za-z][\w+.-]{0,15}:(?:\\?/){2}[^\s\"'<>?]{1,2000})\?[^\s\"'<>]+")
-_SCRUBBED = 4000
+_CHUNK = re.compile(r"[^\s\"'<>]+")
+_SCHEME = re.compile(r":(?:\\?/){2}")
 # A shorter part of a secret is no secret, and masking it would garble every text.
 _SHORTEST = 4
 _LONGEST_MESSAGE = 1000
 
 
 def without_query(text: str) -> str:
-    """Take the query out of every URL in a text, where signatures stand; what is beyond 4,000 characters goes too."""
-    text = text[:_SCRUBBED]
-    return _QUERY.sub(rf"\1?{MASK}", text)
+    """Take the query out of every URL in a text: there is where signatures stand."""
+    return _CHUNK.sub(lambda chunk: _scrub(chunk[0]), text)
+
+
+def _scrub(chunk: str) -> str:
+    scheme = _SCHEME.search(chunk)
+    query = chunk.find("?", scheme.end()) if scheme else -1
+    return chunk if query < 0 else f"{chunk[: query + 1]}{MASK}"
 
 
 def secrets_in(value: Any) -> Iterator[str]:
@@ -47,14 +51,14 @@ def secrets_in(value: Any) -> Iterator[str]:
         yield from secrets_in(parse_object(value))
 
 
-def parse_object(text: str) -> Any:
-    """Return what a template rendered as JSON holds, ``None`` if it is none: objects and lists only."""
+def parse_object(text: str, otherwise: Any = None) -> Any:
+    """Return the object or list that a template rendered as JSON, ``otherwise`` if it is none."""
     if not text.lstrip().startswith(("{", "[")):
-        return None
+        return otherwise
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        return otherwise
 
 
 def strings_in(value: Any) -> Iterator[str]:
@@ -80,6 +84,15 @@ def mask_error(error: E, secrets: Iterable[str]) -> E:
     link: BaseException | None = error
     while link is not None:
         link.args = tuple(mask(part, secrets) if isinstance(part, str) else part for part in link.args)
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def clean_error(error: E, secrets: Iterable[str]) -> E:
+    """Make an error's message, and those that led to it, fit to be read by anybody: masked, and only then cut."""
+    link: BaseException | None = mask_error(error, secrets)
+    while link is not None:
+        link.args = tuple(shorten(part) if isinstance(part, str) else part for part in link.args)
         link = link.__cause__ or link.__context__
     return error
 

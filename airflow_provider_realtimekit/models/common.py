@@ -78,7 +78,7 @@ class RequestModel(FrozenModel):
     @classmethod
     def _read_json(cls, value: Any) -> Any:
         """Take an object that a template rendered as JSON for what it is."""
-        return value if not isinstance(value, str) else parse_object(value) or value
+        return parse_object(value, value) if isinstance(value, str) else value
 
     @classmethod
     def checked(cls, **arguments: Any) -> Self:

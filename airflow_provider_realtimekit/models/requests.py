@@ -104,7 +104,7 @@ class _StartBody(RequestModel):
     @field_validator("extra_fields", mode="before")
     @classmethod
     def _is_json(cls, value: Any) -> Any:
-        plain = reveal((parse_object(value) or value) if isinstance(value, str) else value)
+        plain = reveal(parse_object(value, value) if isinstance(value, str) else value)
         try:
             json.dumps(plain, allow_nan=False)
         except (TypeError, ValueError):

@@ -1,0 +1,169 @@
+"""What the tests of the API layer share: one app, answers, a way to play a flow, and both drivers behind one face."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_realtimekit import client as client_module
+from airflow_provider_realtimekit.api import RecordingsAPI
+from airflow_provider_realtimekit.client import AsyncClient, Client, Credentials
+from airflow_provider_realtimekit.retry import RetryPolicy
+
+ACCOUNT, APP, TOKEN = "acc-1", "app-1", "cfTok-9f31c7ab02d4e685"
+PREFIX = f"/client/v4/accounts/{ACCOUNT}/realtime/kit/{APP}/recordings"
+API = RecordingsAPI(ACCOUNT, APP)
+CREDENTIALS = Credentials(token=TOKEN, account_id=ACCOUNT, app_id=APP, timeout=7.5)
+RECORDING = {"id": "rec-1", "status": "INVOKED", "invoked_time": "2026-11-20T10:00:00Z"}
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def ok(data: Any = RECORDING, **more: Any) -> httpx.Response:
+    return httpx.Response(200, json={"success": True, "data": data, **more})
+
+
+def no(status: int, message: str = "no", **headers: str) -> httpx.Response:
+    body = {"success": False, "error": {"code": status, "message": message}}
+    return httpx.Response(status, json=body, headers=headers)
+
+
+def fresh(answer: httpx.Response) -> httpx.Response:
+    """Copy an answer: a driver marks the one it was given as read."""
+    return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+def first_request(flow: Any) -> httpx.Request:
+    """The first thing that a flow would send; an error from here means that nothing was sent."""
+    step = next(flow)
+    assert isinstance(step, httpx.Request)
+    return step
+
+
+def body_of(request: httpx.Request) -> Any:
+    return json.loads(request.content)
+
+
+def finish(flow: Any, answer: httpx.Response) -> Any:
+    """Give a flow of one request its answer and return its result."""
+    next(flow)
+    try:
+        flow.send(answer)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("the flow asks for more")
+
+
+def told(error: BaseException) -> str:
+    """All that a log would show of an error: text, repr, causes and contexts."""
+    return "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
+
+
+def leaked(text: str, secret: str, width: int = 8) -> list[str]:
+    """Return the pieces of a secret that stand in a text, so that a cut or folded secret is found too."""
+    lines = [line for line in secret.splitlines() if not line.startswith("--")]
+    pieces = [line[at : at + width] for line in lines for at in range(max(1, len(line) - width + 1))]
+    return [piece for piece in pieces if piece in text]
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class Face:
+    """One driver, synchronous or not, over an answering function; records what was sent and slept."""
+
+    def __init__(self, kind: str, clock: Clock) -> None:
+        self.kind = kind
+        self.clock = clock
+        self.requests: list[httpx.Request] = []
+        self.policy = RetryPolicy(draw=lambda: 0.5, clock=clock)
+        self.credentials = CREDENTIALS
+        self.transport: Any = None
+        self._answer: Iterator[Any] = iter(())
+
+    @property
+    def slept(self) -> list[float]:
+        return self.clock.slept
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]
+
+    def answers(self, *answers: httpx.Response | type[httpx.RequestError] | Handler) -> Face:
+        """Answer one after the other; an error class is raised instead, a function answers all that follow."""
+        self._answer = iter(answers)
+        return self
+
+    def run(self, flow: Any) -> Any:
+        if self.kind == "sync":
+            with Client(self.credentials, self.policy, self._transport()) as client:
+                return client.run(flow)
+
+        async def go() -> Any:
+            async with AsyncClient(self.credentials, self.policy, self._transport()) as client:
+                return await client.run(flow)
+
+        return asyncio.run(go())
+
+    def walk(self, walk: Any, take: int | None = None) -> list[Any]:
+        """Take the first rows of a walk (all by default) and return their ids."""
+        if self.kind == "sync":
+            with Client(self.credentials, self.policy, self._transport()) as client:
+                rows = client.walk(walk)
+                return [row.id for row in islice(rows, take)]
+
+        async def go() -> list[Any]:
+            async with AsyncClient(self.credentials, self.policy, self._transport()) as client:
+                ids = []
+                rows = client.walk(walk)
+                async for row in rows:
+                    ids.append(row.id)
+                    if take and len(ids) == take:
+                        break
+                await rows.aclose()  # type: ignore[attr-defined]
+                return ids
+
+        return asyncio.run(go())
+
+    def _transport(self) -> Any:
+        return self.transport or httpx.MockTransport(self._respond)
+
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = next(self._answer, None)
+        if answer is None:
+            pytest.fail(f"an unexpected request was sent: {request.method} {request.url}")
+        if isinstance(answer, httpx.Response):
+            return fresh(answer)
+        if isinstance(answer, type):
+            raise answer(f"{request.url} said {request.headers}", request=request)
+        self._answer = iter(lambda: answer, None)
+        return fresh(answer(request))
+
+
+def patch_sleep(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=clock.sleep))
+    monkeypatch.setattr(client_module, "asyncio", SimpleNamespace(sleep=clock.asleep))

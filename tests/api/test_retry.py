@@ -1,0 +1,184 @@
+"""What is sent again, after how long, and when a caller has waited enough."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitAPIError,
+    RealtimeKitConnectionError,
+    RealtimeKitRateLimitError,
+)
+from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, RetryPolicy
+
+from .support import API, Face, no, ok
+
+NEVER_SENT = [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout]
+PERHAPS_SENT = [
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.CloseError,
+    httpx.RemoteProtocolError,
+    httpx.DecodingError,
+]
+FINAL = [200, 201, 301, 400, 401, 403, 404, 405, 409, 410, 422, 423, 499]
+TRANSIENT = [408, 500, 501, 502, 503, 504, 507, 520, 521, 522, 523, 524, 525, 526, 527, 529, 530, 598, 599]
+TABLE = [
+    *((method, error, True) for method in ("GET", "PUT", "POST") for error in NEVER_SENT),
+    *((method, error, method != "POST") for method in ("GET", "PUT", "POST") for error in PERHAPS_SENT),
+    *((method, status, False) for method in ("GET", "PUT", "POST") for status in FINAL),
+    *((method, status, method != "POST") for method in ("GET", "PUT", "POST") for status in TRANSIENT),
+    *((method, 429, True) for method in ("GET", "PUT", "POST")),
+]
+
+
+def outcome_of(what: Any, **headers: str) -> Any:
+    return what("x") if isinstance(what, type) else httpx.Response(what, headers=headers)
+
+
+def named(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else str(value)
+
+
+@pytest.mark.parametrize(("method", "what", "again"), TABLE, ids=named)
+def test_what_is_sent_again(method: str, what: Any, again: bool) -> None:
+    request = httpx.Request(method, "https://h/")
+    wait = RetryPolicy(draw=lambda: 0.5).next_wait(request, outcome_of(what), 1, 0.0)
+    assert (wait is not None) == again
+
+
+POLICIES = st.builds(
+    lambda base, factor, draw: RetryPolicy(patience=math.inf, base=base, cap=base * factor, draw=lambda: draw),
+    st.floats(0.01, 10),
+    st.floats(1, 100),
+    st.floats(0, 1),
+)
+
+
+@given(POLICIES, st.integers(1, 5000))
+def test_the_wait_is_drawn_from_nothing_to_a_capped_power(policy: RetryPolicy, tries: int) -> None:
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), tries, 0.0)
+    top = min(policy.cap, policy.base * 2.0 ** min(tries - 1, 200))
+    assert wait == pytest.approx(policy.draw() * top)
+
+
+def test_the_waits_double_up_to_the_cap() -> None:
+    policy = RetryPolicy(draw=lambda: 1.0, patience=math.inf)
+    waits = [policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), n, 0) for n in range(1, 9)]
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+@given(st.floats(0, 300), st.floats(0, 1), st.integers(1, 50), st.sampled_from([429, 503, 408]))
+def test_retry_after_is_honoured_in_full(asked: float, draw: float, tries: int, status: int) -> None:
+    policy = RetryPolicy(draw=lambda: draw)
+    answer = httpx.Response(status, headers={"retry-after": str(asked)})
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, tries, 0.0)
+    assert wait is not None
+    assert asked <= wait <= asked + policy.base
+
+
+@given(st.floats(0, 400), st.floats(0, 400), st.floats(0, 400), st.floats(0, 1))
+def test_no_try_begins_after_the_patience(patience: float, elapsed: float, asked: float, draw: float) -> None:
+    policy = RetryPolicy(patience=patience, draw=lambda: draw)
+    answer = httpx.Response(429, headers={"retry-after": str(asked)})
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, 1, elapsed)
+    assert wait is None or elapsed + wait <= patience
+    assert wait is not None or elapsed + asked + draw >= patience - 1e-6
+
+
+def test_the_default_patience_outlasts_the_longest_block() -> None:
+    wait = RetryPolicy(draw=lambda: 1.0).next_wait(
+        httpx.Request("GET", "https://h/"), httpx.Response(429, headers={"retry-after": "300"}), 1, 10.0
+    )
+    assert wait is not None
+    assert wait >= 300
+
+
+@pytest.mark.parametrize("what", [503, 429, httpx.ConnectError, httpx.ReadTimeout], ids=named)
+@pytest.mark.parametrize("base", [0.0, 1.0])
+def test_no_patience_means_one_try(what: Any, base: float) -> None:
+    policy = RetryPolicy(patience=0, base=base, draw=lambda: 0.0)
+    assert policy.next_wait(httpx.Request("GET", "https://h/"), outcome_of(what), 1, 0.0) is None
+
+
+@pytest.mark.parametrize("what", [*TRANSIENT, *NEVER_SENT, *PERHAPS_SENT], ids=named)
+@pytest.mark.parametrize("flow", [lambda: API.get_recording("r"), lambda: API.stop_recording("r")], ids=["get", "put"])
+def test_a_passing_fault_is_waited_out(face: Face, flow: Any, what: Any) -> None:
+    fault = what if isinstance(what, type) else httpx.Response(what)
+    assert face.answers(fault, fault, ok()).run(flow()).id == "rec-1"
+    assert len(face.requests) == 3
+    assert face.slept == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+def test_a_final_answer_is_final(face: Face, status: int) -> None:
+    with pytest.raises(RealtimeKitAPIError):
+        face.answers(no(status)).run(API.get_recording("r"))
+    assert face.slept == []
+
+
+def test_a_lasting_fault_ends_within_the_patience(face: Face) -> None:
+    with pytest.raises(RealtimeKitAPIError) as caught:
+        face.answers(lambda _: no(503)).run(API.get_recording("r"))
+    assert caught.value.status == 503
+    assert sum(face.slept) <= DEFAULT_PATIENCE
+    assert sum(face.slept) > DEFAULT_PATIENCE - 30
+    assert len(face.requests) == len(face.slept) + 1 < 40
+
+
+def test_slow_faults_are_counted_too(face: Face) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        face.clock.now += 100
+        raise httpx.ReadTimeout("slow", request=request)
+
+    with pytest.raises(RealtimeKitConnectionError):
+        face.answers(slow).run(API.get_recording("r"))
+    assert len(face.requests) == 4
+
+
+def test_each_request_of_a_walk_has_its_own_patience(face: Face) -> None:
+    pages = [ok([{"id": str(page)}]) for page in range(3)]
+    faults = [no(429, **{"retry-after": "200"}) for _ in pages]
+    answers = [answer for pair in zip(faults, pages, strict=True) for answer in pair]
+    assert face.answers(*answers, ok([])).walk(API.list_recordings(limit=3)) == ["0", "1", "2"]
+    assert sum(face.slept) > 600
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        lambda: API.get_recording("r"),
+        lambda: API.stop_recording("r"),
+        lambda: API.start_recording(meeting_id="m"),
+        lambda: API.start_track_recording(meeting_id="m"),
+    ],
+    ids=["get", "put", "post", "tracks"],
+)
+def test_retry_after_is_slept_and_the_call_made_again(face: Face, flow: Any) -> None:
+    assert face.answers(no(429, **{"retry-after": "300"}), ok()).run(flow()).id == "rec-1"
+    (slept,) = face.slept
+    assert 300 <= slept <= 301
+
+
+@pytest.mark.parametrize("asked", ["301", "330", "3600", "1e9"])
+def test_a_retry_after_beyond_the_patience_is_raised_at_once(face: Face, asked: str) -> None:
+    face.policy = RetryPolicy(patience=300, draw=lambda: 0.5, clock=face.clock)
+    with pytest.raises(RealtimeKitRateLimitError) as caught:
+        face.answers(no(429, **{"retry-after": asked})).run(API.get_recording("r"))
+    assert caught.value.retry_after == float(asked)
+    assert caught.value.status == 429
+    assert face.slept == []
+
+
+def test_connections_lost_for_ever_are_told(face: Face) -> None:
+    with pytest.raises(RealtimeKitConnectionError):
+        face.answers(*[httpx.ConnectError] * 1000).run(API.get_recording("r"))
+    assert sum(face.slept) <= DEFAULT_PATIENCE
