@@ -1,0 +1,32 @@
+"""A local RealtimeKit: the documented recordings API, its meetings and its files, on loopback.
+
+Run it with `python -m airflow_provider_realtimekit.emulator`, or in a test:
+
+    from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
+
+    with EmulatorServer(Settings(invoked_seconds=0.1)) as emulator:
+        ...  # emulator.base_url is the host of a Connection
+
+It knows nothing of the provider's own client, so that it can contradict it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_realtimekit.emulator.faults import Fault
+    from airflow_provider_realtimekit.emulator.server import EmulatorServer
+    from airflow_provider_realtimekit.emulator.settings import Settings
+
+__all__ = ["EmulatorServer", "Fault", "Settings"]
+
+_HOMES = {"EmulatorServer": "server", "Fault": "faults", "Settings": "settings"}
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: FastAPI and uvicorn are slow to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,76 @@
+"""The command line: `python -m airflow_provider_realtimekit.emulator`. Every setting is an option."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from airflow_provider_realtimekit.emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic.fields import FieldInfo
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    host, port = options.pop("host"), options.pop("port")
+    try:
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        parser.error(_explain(error))
+    try:
+        _serve(settings, host, port)
+    except (ImportError, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _serve(settings: Settings, host: str, port: int) -> None:
+    # Here, so that --help answers at once and a missing extra is explained.
+    from airflow_provider_realtimekit.emulator.server import EmulatorServer
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with EmulatorServer(settings, host=host, port=port) as emulator:
+        print(f"RealtimeKit emulator listens on {emulator.base_url}", flush=True)  # noqa: T201
+        stop.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_realtimekit.emulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8787, help="0 picks a free one (default: 8787)")
+    for name, field in Settings.model_fields.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **_option(name, field))
+    return parser
+
+
+def _option(name: str, field: FieldInfo) -> dict[str, Any]:
+    """Return how argparse takes a setting; None stands for its default, which the model knows."""
+    option: dict[str, Any] = {"dest": name, "default": None, "help": field.description}
+    if isinstance(field.default, bool):
+        return option | {"action": "store_true"}
+    if isinstance(field.default, list):
+        return option | {"action": "append", "metavar": "X"}
+    default = "" if field.default is None else f" (default: {field.default})"
+    return option | {"metavar": "X", "help": f"{field.description}{default}"}
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The strings by which tests pull the emulator. None of these calls is counted, limited or authenticated.
+
+    GET, PATCH  /_emulator/settings                   read or change any of the settings
+    PUT         /_emulator/meetings/{id}              open a meeting, with people in it
+    POST        /_emulator/meetings/{id}/join         somebody joins
+    POST        /_emulator/meetings/{id}/leave        somebody leaves, or all do
+    POST        /_emulator/recordings                 make many recordings at once
+    POST        /_emulator/recordings/{id}/status     push a recording forward, or show an unknown status
+    POST        /_emulator/recordings/{id}/hang       leave it in INVOKED
+    POST        /_emulator/recordings/{id}/expire     let its files be deleted
+    POST        /_emulator/uploads/finish             end all uploads now
+    GET, POST, DELETE  /_emulator/faults              let things go wrong, and right again
+    PUT         /_emulator/tokens                     make a token active, denied or refused
+    GET         /_emulator/ledger                     what was asked, and what became of it
+    POST        /_emulator/reset                      back to the beginning
+
+`/openapi.json` has the bodies.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from airflow_provider_realtimekit.emulator.core import Emulator
+from airflow_provider_realtimekit.emulator.errors import KitError
+from airflow_provider_realtimekit.emulator.faults import Fault
+from airflow_provider_realtimekit.emulator.gateway import CONTROL
+from airflow_provider_realtimekit.emulator.limits import TokenState
+from airflow_provider_realtimekit.emulator.state import Owner
+
+router = APIRouter(prefix=CONTROL, tags=["control"])
+
+
+def _emulator(request: Request) -> Emulator:
+    emulator: Emulator = request.app.state.emulator
+    return emulator
+
+
+Handle = Annotated[Emulator, Depends(_emulator)]
+FaultBody = Annotated[Fault, Body()]
+
+
+class _Order(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _OwnedOrder(_Order):
+    account_id: str | None = None
+    app_id: str | None = None
+
+    def owner(self, emulator: Emulator) -> Owner | None:
+        account_id = self.account_id or emulator.settings.account
+        app_id = self.app_id or emulator.settings.app
+        return Owner(account_id, app_id) if account_id and app_id else None
+
+
+class MeetingOrder(_OwnedOrder):
+    """A meeting to open; without an account and an app it is in all of them."""
+
+    title: str | None = None
+    participants: list[str] = []
+    record_on_start: bool = False
+    recording_config: dict[str, Any] | None = None
+
+
+class PersonOrder(_Order):
+    """Who joins or leaves."""
+
+    participant: str | None = None
+
+
+class SeedOrder(_OwnedOrder):
+    """Recordings to make, each in its own meeting unless one is named."""
+
+    count: Annotated[int, Field(ge=1)] = 1
+    status: str = "UPLOADED"
+    meeting_id: str | None = None
+    seconds: float = 60
+
+
+class StatusOrder(_Order):
+    """The status to push a recording to."""
+
+    status: str
+    err_message: str | None = None
+
+
+class TokenOrder(_Order):
+    """What a token is to be good for."""
+
+    token: str
+    state: TokenState
+
+
+@router.get("/settings")
+def read_settings(emulator: Handle) -> dict[str, Any]:
+    """Return all settings."""
+    return emulator.settings.model_dump()
+
+
+@router.patch("/settings")
+def change_settings(emulator: Handle, changes: dict[str, Any]) -> dict[str, Any]:
+    """Change some settings."""
+    try:
+        emulator.configure(**changes)
+    except ValidationError as error:
+        raise KitError(400, str(error)) from error
+    return emulator.settings.model_dump()
+
+
+@router.put("/meetings/{meeting_id}")
+def open_meeting(emulator: Handle, meeting_id: str, order: MeetingOrder) -> dict[str, Any]:
+    """Open a meeting, or change a known one."""
+    emulator.world.open_meeting(
+        meeting_id,
+        title=order.title,
+        participants=order.participants,
+        record_on_start=order.record_on_start,
+        recording_config=order.recording_config,
+        owner=order.owner(emulator),
+    )
+    return {"id": meeting_id}
+
+
+@router.post("/meetings/{meeting_id}/join")
+def join(emulator: Handle, meeting_id: str, order: PersonOrder) -> dict[str, Any]:
+    """Let somebody into a meeting."""
+    emulator.world.join(meeting_id, order.participant or str(uuid.uuid4()))
+    return {"id": meeting_id}
+
+
+@router.post("/meetings/{meeting_id}/leave")
+def leave(emulator: Handle, meeting_id: str, order: PersonOrder) -> dict[str, Any]:
+    """Let somebody leave a meeting, or everybody."""
+    emulator.world.leave(meeting_id, order.participant)
+    return {"id": meeting_id}
+
+
+@router.post("/recordings")
+def seed(emulator: Handle, order: SeedOrder) -> dict[str, Any]:
+    """Make recordings, and return their ids."""
+    ids = emulator.world.seed(
+        order.count,
+        order.status,
+        meeting_id=order.meeting_id,
+        seconds=order.seconds,
+        owner=order.owner(emulator),
+    )
+    return {"ids": ids}
+
+
+@router.post("/recordings/{recording_id}/status")
+def jump(emulator: Handle, recording_id: str, order: StatusOrder) -> dict[str, Any]:
+    """Push a recording to a status."""
+    recording = emulator.world.jump(recording_id, order.status, order.err_message)
+    return {"id": recording.id, "status": recording.status}
+
+
+@router.post("/recordings/{recording_id}/hang")
+def hang(emulator: Handle, recording_id: str) -> dict[str, Any]:
+    """Leave a recording in INVOKED."""
+    emulator.world.hang(recording_id)
+    return {"id": recording_id}
+
+
+@router.post("/recordings/{recording_id}/expire")
+def expire(emulator: Handle, recording_id: str) -> dict[str, Any]:
+    """Delete the files of a recording from the bucket."""
+    emulator.world.expire(recording_id)
+    return {"id": recording_id}
+
+
+@router.post("/uploads/finish")
+def finish_uploads(emulator: Handle) -> dict[str, Any]:
+    """End all uploads now, and return the ids of their recordings."""
+    return {"ids": emulator.world.finish_uploads()}
+
+
+@router.get("/faults")
+def read_faults(emulator: Handle) -> list[Fault]:
+    """Return the faults in force."""
+    return emulator.faults.pending()
+
+
+@router.post("/faults")
+def add_fault(emulator: Handle, fault: FaultBody) -> Fault:
+    """Put a fault in force."""
+    return emulator.faults.add(fault)
+
+
+@router.delete("/faults")
+def clear_faults(emulator: Handle) -> dict[str, Any]:
+    """Let everything go right again."""
+    emulator.faults.clear()
+    return {}
+
+
+@router.put("/tokens")
+def set_token(emulator: Handle, order: TokenOrder) -> dict[str, Any]:
+    """Change what a token is good for."""
+    emulator.tokens.set_state(order.token, order.state)
+    return {"state": order.state}
+
+
+@router.get("/ledger")
+def read_ledger(emulator: Handle) -> dict[str, Any]:
+    """Return what was asked, and what became of the recordings."""
+    return emulator.ledger.summary(emulator.world)
+
+
+@router.post("/reset")
+def reset(emulator: Handle) -> dict[str, Any]:
+    """Return to the beginning."""
+    emulator.reset()
+    return {}

@@ -1,0 +1,51 @@
+"""The emulator without its network: its parts, and how they hang together."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_realtimekit.emulator.faults import Faults
+from airflow_provider_realtimekit.emulator.ledger import Ledger
+from airflow_provider_realtimekit.emulator.limits import Quota, Tokens
+from airflow_provider_realtimekit.emulator.links import Links
+from airflow_provider_realtimekit.emulator.media import MediaStudio, require_media
+from airflow_provider_realtimekit.emulator.puppets import PuppetWorld
+from airflow_provider_realtimekit.emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Emulator:
+    """All parts of one emulated RealtimeKit."""
+
+    def __init__(self, settings: Settings | None = None, clock: Callable[[], float] = time.time) -> None:
+        require_media()
+        self.settings = (settings or Settings()).model_copy(deep=True)
+        self.clock = clock
+        self._initially = self.settings.model_copy(deep=True)
+        self._studio = MediaStudio()
+        self.world = PuppetWorld(self.settings, self._studio, clock)
+        self.links = Links(self.settings, clock)
+        self.tokens = Tokens(self.settings)
+        self.quota = Quota(self.settings, clock)
+        self.faults = Faults()
+        self.ledger = Ledger(clock)
+
+    def reset(self) -> None:
+        """Return to the beginning: no meetings, recordings, faults or records, and the first settings."""
+        self.configure(**self._initially.model_dump())
+        for part in (self.world, self.tokens, self.quota, self.ledger):
+            part.reset()
+        self.faults.clear()
+
+    def configure(self, **settings: object) -> None:
+        """Change settings, all or, where one is wrong, none."""
+        changed = Settings(**self.settings.model_dump() | settings)
+        for name in settings:
+            setattr(self.settings, name, getattr(changed, name))
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._studio.close()

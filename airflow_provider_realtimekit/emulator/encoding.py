@@ -1,0 +1,133 @@
+"""Media files made with PyAV: few frames a second and sound that loops, so that any length costs little."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from heapq import merge
+from itertools import cycle, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import av
+import numpy as np
+
+from airflow_provider_realtimekit.emulator import picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from threading import Event
+
+    from airflow_provider_realtimekit.emulator.media import AudioSpec, MediaSpec, VideoSpec
+
+_MILLISECOND = Fraction(1, 1000)
+_MOST_FRAMES_A_SECOND = 10
+_MOST_FRAMES = 240  # of 1280x720 take one to two seconds of one core, for a minute as for a day
+_LONG = 1800.0  # seconds; from here on the sound is that of a telephone, to keep the files small
+_BITS_A_SECOND = 32_000
+_LEAD = 8  # packets
+
+
+class _Codec(NamedTuple):
+    encoder: str
+    options: dict[str, str]
+    packet_samples: int = 0  # where the encoder does not tell
+
+
+_SEEKABLE = {"g": "24"}  # a key frame every 24
+_FAST_VPX = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "b": "300k", **_SEEKABLE}
+_CODECS = {
+    "H264": _Codec("libx264", {"preset": "ultrafast", "tune": "zerolatency", "crf": "30", **_SEEKABLE}),
+    "VP8": _Codec("libvpx", _FAST_VPX),
+    "VP9": _Codec("libvpx-vp9", _FAST_VPX),
+    "AAC": _Codec("aac", {}),
+    # Without the bit reservoir every packet stands alone and can be repeated.
+    "MP3": _Codec("libmp3lame", {"reservoir": "0"}),
+    "VORBIS": _Codec("vorbis", {"strict": "experimental"}, 1024),
+    "OPUS": _Codec("libopus", {"frame_duration": "60"}),
+}
+_FORMATS = {"m4a": "mp4"}  # FFmpeg's name, where it is not the file's ending
+
+
+class _Loop(NamedTuple):
+    """Encoded sound that may be repeated for ever."""
+
+    packets: tuple[bytes, ...]
+    packet_samples: int
+
+
+def encode(spec: MediaSpec, path: Path, closing: Event) -> None:
+    """Write the file that `spec` describes, or give up when nobody waits for it any more."""
+    with av.open(str(path), "w", format=_FORMATS.get(spec.container, spec.container)) as container:
+        tracks = []
+        if spec.video:
+            tracks.append(_pictures(container, spec.video, spec.seconds))
+        if spec.audio:
+            tracks.append(_sound(container, spec.audio, spec.seconds))
+        container.start_encoding()
+        for packet in merge(*tracks, key=lambda packet: packet.pts * packet.time_base):
+            if closing.is_set():
+                return
+            container.mux(packet)
+
+
+def _pictures(container: Any, spec: VideoSpec, seconds: float) -> Iterator[Any]:
+    codec = _CODECS[spec.codec]
+    count = max(1, min(round(seconds * _MOST_FRAMES_A_SECOND), _MOST_FRAMES))
+    rate = Fraction(count / seconds).limit_denominator(1000)
+    stream = container.add_stream(codec.encoder, rate=max(rate, _MILLISECOND), options=codec.options)
+    stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
+    stream.codec_context.time_base = _MILLISECOND
+    stream.thread_count = 1
+    return _encoded_frames(stream, spec, [round(1000 * seconds * i / count) for i in range(count + 1)])
+
+
+def _encoded_frames(stream: Any, spec: VideoSpec, times: list[int]) -> Iterator[Any]:
+    """Yield the packets of a frame from each time to the next, in milliseconds."""
+    for start, end in pairwise(times):
+        planes = picture.draw_frame(spec.width, spec.height, start / 1000, start / times[-1])
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = start, _MILLISECOND
+        for packet in stream.encode(frame):
+            # The container's length is that of its last packet, which no encoder could know.
+            packet.duration = end - start
+            yield packet
+    yield from stream.encode(None)
+
+
+def _sound(container: Any, spec: AudioSpec, seconds: float) -> Iterator[Any]:
+    codec = _CODECS[spec.codec]
+    rate = 48_000 if seconds < _LONG else 16_000
+    stream = container.add_stream(codec.encoder, rate=rate, layout=spec.layout, options=dict(codec.options))
+    stream.bit_rate = _BITS_A_SECOND
+    return _repeated(stream, _sound_loop(spec, rate), rate, seconds)
+
+
+def _repeated(stream: Any, loop: _Loop, rate: int, seconds: float) -> Iterator[Any]:
+    packets = [av.Packet(data) for data in loop.packets]
+    count = max(1, round(seconds * rate / loop.packet_samples))
+    for index, packet in zip(range(count), cycle(packets), strict=False):
+        packet.stream = stream
+        packet.time_base = Fraction(1, rate)
+        packet.pts = packet.dts = index * loop.packet_samples
+        packet.duration = loop.packet_samples
+        yield packet
+
+
+@lru_cache(maxsize=32)
+def _sound_loop(spec: AudioSpec, rate: int) -> _Loop:
+    codec = _CODECS[spec.codec]
+    encoder: Any = av.CodecContext.create(codec.encoder, "w")
+    encoder.sample_rate, encoder.layout, encoder.bit_rate = rate, spec.layout, _BITS_A_SECOND
+    encoder.format = encoder.codec.audio_formats[0]
+    encoder.options = dict(codec.options)
+    encoder.open()
+    size = codec.packet_samples or encoder.frame_size
+    count = round(picture.LOOP_SECONDS * rate / size)
+    # The end is heard once before the start, which then has the same past in the first round as in any other.
+    sound = picture.speak(count * size, spec.channels, spec.voice)
+    sound = np.hstack([sound[:, -_LEAD * size :], sound])
+    frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout=spec.layout)
+    frame.sample_rate = rate
+    packets = [bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None))]
+    return _Loop(tuple(packets[_LEAD : _LEAD + count]), size)
