@@ -1,0 +1,227 @@
+"""The files: they decode to their end, last as long as they should, and hold what was asked for."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from worlds import OWNER, Stage
+
+from airflow_provider_realtimekit.emulator import media
+from airflow_provider_realtimekit.emulator.media import AudioSpec, MediaSpec, MediaStudio, VideoSpec, shrunk
+
+SMALL = {"width": 320, "height": 180}
+
+
+@pytest.fixture(scope="module")
+def studio() -> Iterator[MediaStudio]:
+    studio = MediaStudio()
+    yield studio
+    studio.close()
+
+
+def files_of(seconds: float, **config: Any) -> dict[str, MediaSpec]:
+    """Return the specs of a recording of a length, by their roles."""
+    stage = Stage()
+    recording_id = stage.start(**config)
+    stage.clock.pass_by(2 + seconds)
+    recording = stage.world.act(OWNER, recording_id, "stop")
+    return {file.output.role: file.output.spec for file in recording.files}
+
+
+def decoded(path: Path) -> tuple[dict[str, Any], list[Any], Any]:
+    """Return facts, frames and sound of a file, decoded to its end."""
+    facts: dict[str, Any] = {}
+    frames, sound, rate = [], [np.zeros(0)], 1
+    with av.open(str(path)) as container:
+        facts["seconds"] = container.duration / av.time_base if container.duration else None
+        for stream in container.streams:
+            facts[stream.type] = stream.codec_context.codec.canonical_name
+        for frame in container.decode():
+            if isinstance(frame, av.VideoFrame):
+                frames.append(frame)
+            else:
+                sound.append(frame.to_ndarray().mean(axis=0))
+                rate = frame.sample_rate
+    facts["heard"] = sum(map(len, sound)) / rate
+    return facts, frames, np.concatenate(sound)
+
+
+def make(studio: MediaStudio, spec: MediaSpec) -> Path:
+    return studio.make(spec).result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("config", "suffix", "codecs"),
+    [
+        ({}, "mp4", ("h264", "aac")),
+        ({"audio_config": {"codec": "MP3"}}, "mp4", ("h264", "mp3")),
+        ({"video_config": {"codec": "VP8"}}, "webm", ("vp8", "vorbis")),
+        ({"video_config": {"codec": "VP9"}}, "webm", ("vp9", "vorbis")),
+    ],
+    ids=["default", "mp3", "vp8", "vp9"],
+)
+@pytest.mark.parametrize("seconds", [0.3, 7.4])
+def test_a_composite_file_plays_to_its_true_end(
+    studio: MediaStudio, config: dict[str, Any], suffix: str, codecs: tuple[str, str], seconds: float
+) -> None:
+    config = config | {"video_config": config.get("video_config", {}) | SMALL}
+    spec = files_of(seconds, **config)["video"]
+    path = make(studio, spec)
+    facts, frames, _ = decoded(path)
+    assert path.suffix == f".{suffix}"
+    assert (facts["video"], facts["audio"]) == codecs
+    assert facts["seconds"] == pytest.approx(seconds, abs=0.1)
+    assert facts["heard"] == pytest.approx(seconds, abs=0.1)
+    assert frames[-1].time == pytest.approx(seconds, abs=0.11)
+    assert (frames[0].width, frames[0].height) == (320, 180)
+
+
+def test_pictures_move_and_their_clock_runs(studio: MediaStudio) -> None:
+    _, frames, _ = decoded(make(studio, files_of(7.4, video_config=SMALL)["video"]))
+    assert len(frames) == 74
+    second, third = frames[10].to_ndarray()[:180], frames[20].to_ndarray()[:180]
+    clock, disc = np.s_[20:60], np.s_[110:170]
+    for region in (clock, disc):
+        assert np.abs(second[region].astype(int) - third[region]).max() > 60
+    assert len({frame.to_ndarray().tobytes() for frame in frames}) == 74
+
+
+@pytest.mark.parametrize("codec", ["AAC", "MP3"])
+@pytest.mark.parametrize("channel", ["mono", "stereo"])
+def test_the_sound_can_be_had_apart(studio: MediaStudio, codec: str, channel: str) -> None:
+    files = files_of(20, audio_config={"codec": codec, "channel": channel, "export_file": True}, video_config=SMALL)
+    path = make(studio, files["audio"])
+    facts, frames, sound = decoded(path)
+    assert path.suffix == {"AAC": ".m4a", "MP3": ".mp3"}[codec]
+    assert (facts["audio"], frames) == ({"AAC": "aac", "MP3": "mp3"}[codec], [])
+    assert facts["heard"] == pytest.approx(20, abs=0.1)
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].channels == {"mono": 1, "stereo": 2}[channel]
+    rate = len(sound) / facts["heard"]
+    # Loudness in tenths of a second: talk, and silence in between.
+    levels = [np.sqrt((piece**2).mean()) for piece in np.array_split(sound, round(len(sound) / rate * 10))]
+    assert max(levels) > 0.1
+    assert 0.1 < sum(level < 0.005 for level in levels) / len(levels) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "packet"), [("m4a", "AAC", 1024), ("mp3", "MP3", 1152), ("ogg", "VORBIS", 1024)]
+)
+def test_sound_repeats_without_a_click(studio: MediaStudio, container: str, codec: str, packet: int) -> None:
+    _, _, sound = decoded(make(studio, MediaSpec(container, 25.0, None, AudioSpec(codec))))
+    loop = round(8 * 48_000 / packet) * packet
+    first, second = sound[2 * packet : loop], sound[loop + 2 * packet : 2 * loop]
+    assert np.abs(first - second).max() < 0.01
+    joint = sound[loop - packet : loop + packet]
+    assert np.abs(joint).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("config", "roles"),
+    [
+        ({}, {"video": "mp4"}),
+        ({"audio_config": {}}, {"video": "mp4", "audio": "m4a"}),
+        ({"audio_config": {"export_file": False}}, {"video": "mp4"}),
+        ({"video_config": {"export_file": False}}, {"audio": "m4a"}),
+        ({"video_config": {"export_file": False}, "audio_config": {"codec": "MP3"}}, {"audio": "mp3"}),
+        ({"video_config": {"codec": "VP8"}, "audio_config": {"export_file": True}}, {"video": "webm", "audio": "ogg"}),
+        ({"interactive_config": {"type": "ID3"}}, {"video": "tar"}),
+    ],
+)
+def test_the_configuration_decides_which_files_there_are(config: dict[str, Any], roles: dict[str, str]) -> None:
+    assert {role: spec.suffix for role, spec in files_of(10, **config).items()} == roles
+
+
+def test_an_interactive_recording_is_a_tar_with_its_media_and_an_id3_tag(studio: MediaStudio) -> None:
+    path = make(studio, files_of(1, interactive_config={"type": "ID3"}, video_config=SMALL)["video"])
+    with tarfile.open(path) as tar:
+        assert tar.getnames() == ["recording.mp4", "recording.id3"]
+        tag = tar.extractfile("recording.id3").read()
+        media_file = io.BytesIO(tar.extractfile("recording.mp4").read())
+    assert tag[:5] == b"ID3\x04\x00"
+    assert int.from_bytes(tag[6:10], "big") == len(tag) - 10
+    assert b'{"duration": 1.0}' in tag
+    with av.open(media_file) as container:
+        assert container.duration / av.time_base == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("size", "made"), [({}, (1280, 720)), ({"width": 641, "height": 1}, (642, 16)), ({"width": 1920}, (1920, 720))]
+)
+def test_the_size_is_the_one_asked_for_or_the_next_that_can_be_encoded(
+    studio: MediaStudio, size: dict[str, int], made: tuple[int, int]
+) -> None:
+    _, frames, _ = decoded(make(studio, files_of(0.2, video_config=size)["video"]))
+    assert (frames[0].width, frames[0].height) == made
+
+
+def test_hours_cost_no_more_frames_than_a_minute(studio: MediaStudio) -> None:
+    path = make(studio, MediaSpec("mp4", 3600.0, VideoSpec(width=64, height=36), AudioSpec()))
+    with av.open(str(path)) as container:
+        assert container.duration / av.time_base == pytest.approx(3600, abs=0.1)
+        assert container.streams.video[0].frames == 240
+        container.seek(1800 * av.time_base)
+        assert 1200 < next(container.decode(video=0)).time <= 1800
+    assert path.stat().st_size < 300e6
+
+
+def test_a_track_is_opus_in_webm_and_each_voice_its_own(studio: MediaStudio) -> None:
+    stage = Stage()
+    stage.world.open_meeting("standup", participants=["ann", "bob"])
+    recording_id = stage.world.start_tracks(OWNER, {"meeting_id": "standup"}).id
+    stage.clock.pass_by(2 + 6.5)
+    files = stage.world.act(OWNER, recording_id, "stop").files
+    paths = [make(studio, file.output.spec) for file in files]
+    facts, frames, _ = decoded(paths[0])
+    assert (facts["audio"], frames, paths[0].suffix) == ("opus", [], ".webm")
+    assert facts["heard"] == pytest.approx(6.5, abs=0.1)
+    assert paths[0].read_bytes() != paths[1].read_bytes()
+
+
+def test_equal_specs_share_one_file_and_give_the_same_bytes_anywhere(studio: MediaStudio) -> None:
+    spec = MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())
+    path = make(studio, spec)
+    assert make(studio, MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())) == path
+    another = MediaStudio()
+    assert make(another, spec).read_bytes() == path.read_bytes()
+    another.close()
+
+
+def test_a_studio_that_closes_drops_its_work() -> None:
+    studio = MediaStudio()
+    files = [studio.make(MediaSpec("mp4", 80_000.0 + number, None, AudioSpec())) for number in range(2)]
+    while not files[0].running():
+        time.sleep(0.001)
+    began = time.monotonic()
+    studio.close()
+    assert time.monotonic() - began < 2
+    assert files[1].cancelled()
+
+
+def test_the_folder_goes_with_the_studio() -> None:
+    studio = MediaStudio()
+    path = make(studio, MediaSpec("mp3", 0.1, None, AudioSpec("MP3")))
+    assert path.parent.is_dir()
+    studio.close()
+    assert not path.parent.exists()
+
+
+def test_a_tiny_file_is_a_second_of_the_same_kind() -> None:
+    spec = files_of(3600, video_config={"codec": "VP8"})["video"]
+    assert shrunk(spec) == MediaSpec("webm", 1.0, VideoSpec("VP8", 64, 36), AudioSpec("VORBIS"))
+
+
+def test_a_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "airflow_provider_realtimekit.emulator.encoding", raising=False)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r"airflow-provider-realtimekit\[emulator\]"):
+        media.require_media()

@@ -1,0 +1,137 @@
+"""The command line, as a process of its own, and the fixture that users have."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_realtimekit.emulator import Settings
+from airflow_provider_realtimekit.emulator.__main__ import main
+
+pytest_plugins = ["airflow_provider_realtimekit.emulator.fixtures"]
+COMMAND = [sys.executable, "-m", "airflow_provider_realtimekit.emulator", "--port", "0"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Any]:
+    """Start an emulator in a process, and return the process and the address that it prints."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*options: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [*COMMAND, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(tmp_path)},
+        )
+        started.append(process)
+        line = process.stdout.readline()
+        address = re.fullmatch(r"RealtimeKit emulator listens on (http://127\.0\.0\.1:\d+/client/v4)\n", line)
+        assert address, line + process.stderr.read()
+        return process, address[1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_a_signal_and_leaves_nothing_behind(run: Any, tmp_path: Path, number: int) -> None:
+    process, address = run("--token", "T", "--media", "tiny", "--invoked-seconds", "0", "--uploading-seconds", "0")
+    with httpx.Client(headers={"Authorization": "Bearer T"}) as client:
+        recordings = f"{address}/accounts/a/realtime/kit/b/recordings"
+        recording_id = client.post(recordings, json={"meeting_id": "m"}).json()["data"]["id"]
+        assert client.get(recordings, headers={"Authorization": "Bearer U"}).status_code == 401
+        control = address.replace("/client/v4", "/_emulator")
+        client.post(f"{control}/recordings/{recording_id}/status", json={"status": "UPLOADED"})
+        url = client.get(f"{recordings}/{recording_id}").json()["data"]["download_url"]
+        assert client.get(url).status_code == 200
+        assert list(tmp_path.iterdir())
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 0
+    assert (process.stdout.read(), process.stderr.read()) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr("airflow_provider_realtimekit.emulator.__main__._serve", lambda *args: served.append(args))
+    options = ["--host", "127.0.0.2", "--port", "0", "--speed", "60", "--quota", "7", "--account", "a"]
+    options += ["--second-start", "accept", "--strict-meetings", "--denied-token", "T1", "--denied-token", "T2"]
+    assert main(options) == 0
+    ((settings, host, port),) = served
+    assert (host, port) == ("127.0.0.2", 0)
+    assert settings == Settings(
+        speed=60, quota=7, account="a", second_start="accept", strict_meetings=True, denied_token=["T1", "T2"]
+    )
+    assert main([]) == 0
+    assert served[1] == (Settings(), "127.0.0.1", 8787)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--speed", "0"], "--speed: .*greater than 0"),
+        (["--second-start", "perhaps"], "--second-start: .*'conflict'"),
+        (["--unheard-of"], "unrecognized arguments"),
+    ],
+)
+def test_options_that_make_no_sense_are_explained(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(options)
+    assert end.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert "--invoked-seconds" in text
+    assert "from INVOKED to RECORDING (default: 2)" in " ".join(text.split())
+
+
+def test_a_port_in_use_is_explained(realtimekit_emulator: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", str(httpx.URL(realtimekit_emulator.url).port)]) == 1
+    assert "in use" in capsys.readouterr().err
+
+
+def test_the_users_fixture_leads_the_default_connection_to_an_emulator(realtimekit_emulator: Any) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_REALTIMEKIT_DEFAULT"])
+    assert connection["conn_type"] == "realtimekit"
+    address = "{host}/accounts/{login}/realtime/kit/{app_id}/recordings".format(**connection, **connection["extra"])
+    headers = {"Authorization": f"Bearer {connection['password']}"}
+    assert httpx.post(address, json={"meeting_id": "standup"}, headers=headers).status_code == 200
+    assert realtimekit_emulator.ledger.count("start", 200) == 1
+
+
+def test_the_users_fixture_is_as_good_as_new_each_time(realtimekit_emulator: Any) -> None:
+    assert realtimekit_emulator.ledger.count() == 0
+    assert realtimekit_emulator.world.recordings() == []
+
+
+def test_importing_the_emulator_imports_nothing_heavy_and_no_other_part_of_the_provider() -> None:
+    code = """
+import sys, airflow_provider_realtimekit.emulator
+assert not {"fastapi", "uvicorn", "av", "numpy", "pydantic"} & set(sys.modules)
+import airflow_provider_realtimekit.emulator.server, airflow_provider_realtimekit.emulator.fixtures
+ours = {name for name in sys.modules if name.startswith("airflow_provider_realtimekit.")}
+strangers = {name for name in ours if not name.startswith("airflow_provider_realtimekit.emulator")}
+assert not strangers, strangers
+assert "airflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
