@@ -1,0 +1,77 @@
+"""`make demo` and `make ui`: real Airflow records a meeting with the emulator, and shows how it goes."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+FOLDER = Path(".demo")
+
+
+def main() -> int:
+    """Run the demo; gives the exit code."""
+    _catch_signals()
+    parser = argparse.ArgumentParser(description="Record a meeting with real Airflow and an emulated RealtimeKit.")
+    parser.add_argument("--stay", action="store_true", help="keep Airflow up until Ctrl-C")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything goes (%(default)s)")
+    arguments = parser.parse_args()
+    with _alone(arguments.folder):
+        return _run(arguments.stay, arguments.folder.resolve())
+
+
+def _run(stay: bool, folder: Path) -> int:
+    # Only now, so that a signal during these imports ends the demo without a traceback.
+    import httpx
+
+    from scripts.demo_run import Demo
+    from scripts.processes import ProcessDiedError, signals_held
+    from scripts.progress import Teller
+
+    demo = Demo(Teller(), folder)
+    try:
+        return 0 if demo.run(stay) else 1
+    except (httpx.HTTPError, ProcessDiedError, OSError) as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    finally:
+        with signals_held():
+            with suppress(OSError):
+                print("Stopping...", flush=True)
+            demo.stop()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second demo out of the same folder."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"A demo is running in {folder} already.") from None
+        yield
+
+
+def _catch_signals() -> None:
+    # Those too that a shell has ignored for what it runs in the background; only nohup is obeyed.
+    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

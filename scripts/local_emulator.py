@@ -1,0 +1,80 @@
+"""The RealtimeKit emulator as a process of its own, with a client for its control routes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from scripts.airflow_config import HOST, make_environment
+from scripts.processes import Children
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+ADDRESS = re.compile(r"listens on (http://[^\s/]+)(\S*)\n")
+START_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 0.05
+
+
+class LocalEmulator:
+    """A RealtimeKit on a free port of the loopback; `arguments` are those of its command line."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
+        self.base_url = ""
+        self.control = httpx.Client(trust_env=False, timeout=30.0)
+        self._folder = folder.resolve()
+        self._arguments = arguments
+        self._children = Children(self._folder)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the emulator, and wait until it says where it listens."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._children.log("emulator").unlink(missing_ok=True)
+        module = "airflow_provider_realtimekit.emulator"
+        command = [sys.executable, "-m", module, "--host", HOST, "--port", "0", *self._arguments]
+        self._children.start("emulator", command, make_environment(self._folder, {}))
+        root, path = self._wait_for_address()
+        self.base_url = root + path
+        self.control.base_url = httpx.URL(f"{root}/_emulator/")
+
+    def stop(self) -> None:
+        """End the emulator; may be called at any time, and more than once."""
+        self.control.close()
+        self._children.stop()
+
+    def connection(self, account_id: str, app_id: str, token: str) -> str:
+        """Give the Airflow Connection to this emulator, as `AIRFLOW_CONN_…` holds it."""
+        fields: dict[str, Any] = {
+            "conn_type": "realtimekit",
+            "host": self.base_url,
+            "login": account_id,
+            "password": token,
+            "extra": {"app_id": app_id},
+        }
+        return json.dumps(fields)
+
+    def _wait_for_address(self) -> tuple[str, str]:
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := ADDRESS.search(self._children.log("emulator").read_text())):
+            self._children.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the emulator did not say within {START_SECONDS:g} s where it listens")
+            time.sleep(LOOK_AGAIN_SECONDS)
+        return found[1], found[2]
