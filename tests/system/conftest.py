@@ -1,0 +1,65 @@
+"""Real Airflow beside an emulated RealtimeKit, both as processes, started once for all tests of this folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts.local_airflow import LocalAirflow
+from scripts.local_emulator import LocalEmulator
+
+HERE = Path(__file__).parent
+EXAMPLE_DAGS = HERE.parent.parent / "example_dags"
+ACCOUNT_ID, APP_ID, TOKEN = "account-of-the-tests", "app-of-the-tests", "token-of-the-tests"
+# What the DAG of secrets puts in, of every kind and form.
+SECRETS = {
+    "ACCESS_KEY": "AKIAVERYSECRETACCESSKEY",
+    "SECRET": "s3cr3t+storage/key=value",
+    "RTMP": "rtmp://live.example.org/app/stream-key-nobody-sees",
+    "PRIVATE_KEY": "-----BEGIN KEY-----\nbGluZSBvbmUgb2YgYSBrZXk\nbGluZSB0d28gb2YgYSBrZXk\n-----END KEY-----",
+    "PASSPHRASE": "correct horse battery staple",
+    "AZURE": "DefaultEndpointsProtocol=https;AccountName=n;AccountKey=YXp1cmVzZWNyZXQ=",
+}
+TEST_SECONDS = 420
+QUICK = ["--invoked-seconds", "0.5", "--uploading-seconds", "2"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder as a system test, with the time that a slow machine needs."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.system)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEmulator]:
+    """The emulator, reached by the connection `realtimekit_default` of `airflow_stack`."""
+    with LocalEmulator(tmp_path_factory.mktemp("emulator"), QUICK) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(emulator_process: LocalEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    """A healthy Airflow that has the example DAGs and those of `dags` beside this file, all of them paused."""
+    dags = tmp_path_factory.mktemp("dags")
+    for folder in (EXAMPLE_DAGS, HERE / "dags"):
+        if folder.exists():
+            shutil.copytree(folder, dags, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    connection = emulator_process.connection(ACCOUNT_ID, APP_ID, TOKEN)
+    environment = {"AIRFLOW_CONN_REALTIMEKIT_DEFAULT": connection}
+    environment |= {f"SYSTEM_SECRET_{name}": value for name, value in SECRETS.items()}
+    with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, environment=environment, parallelism=8) as airflow:
+        yield airflow
+
+
+@pytest.fixture
+def emulator_control(emulator_process: LocalEmulator) -> httpx.Client:
+    """A client whose paths start below `/_emulator/`, of an emulator with its settings as at the start and empty."""
+    emulator_process.control.post("reset").raise_for_status()
+    return emulator_process.control

@@ -1,0 +1,96 @@
+"""Secrets of every kind go in, through templates that Airflow itself does not know to hold any."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_realtimekit.operators import (
+    RealtimeKitStartRecordingOperator,
+    RealtimeKitStartTrackRecordingOperator,
+    RealtimeKitStopRecordingOperator,
+)
+from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
+
+SFTP = {"type": "sftp", "host": "h", "port": 22, "username": "u", "path": "p", "auth_method": "KEY"}
+
+
+def secret(name: str) -> str:
+    return os.environ[f"SYSTEM_SECRET_{name}"]
+
+
+with DAG(
+    "system_secrets",
+    schedule=None,
+    user_defined_macros={"secret": secret},
+    default_args={"retries": 0},
+):
+    start = RealtimeKitStartRecordingOperator(
+        task_id="start",
+        meeting_id="secrets-1",
+        storage_config={
+            "type": "aws",
+            "access_key": "{{ secret('ACCESS_KEY') }}",
+            "secret": "{{ secret('SECRET') }}",
+            "bucket": "b",
+            "region": "r",
+        },
+        rtmp_out_config={"rtmp_url": "{{ secret('RTMP') }}"},
+    )
+    stop = RealtimeKitStopRecordingOperator(
+        task_id="stop",
+        recording_id="{{ ti.xcom_pull('start')['id'] }}",
+        wait_for_completion=True,
+        deferrable=True,
+        poll_interval=1,
+    )
+    fetch = RealtimeKitDownloadRecordingOperator(
+        task_id="fetch",
+        recording_id="{{ ti.xcom_pull('start')['id'] }}",
+        destination="{{ dag_run.conf['destination'] }}",
+    )
+    tracks = RealtimeKitStartTrackRecordingOperator(
+        task_id="tracks",
+        meeting_id="secrets-2",
+        layers={
+            "default": {
+                "outputs": [
+                    {
+                        "type": "STORAGE_CONFIG",
+                        "storage_config": {
+                            **SFTP,
+                            "private_key": "{{ secret('PRIVATE_KEY') }}",
+                            "password": "{{ secret('PASSPHRASE') }}",
+                        },
+                    }
+                ]
+            }
+        },
+    )
+    refused = RealtimeKitStartRecordingOperator(
+        task_id="refused",
+        meeting_id="secrets-3",
+        storage_config='{{ \'{"type": "azure", "bucket": 7, "access_key": "\' ~ secret(\'AZURE\') ~ \'"}\' }}',  # type: ignore[arg-type]
+    )
+
+    @task
+    def tell(recording: dict[str, Any]) -> dict[str, Any]:
+        """Do with a recording what people do: print it, raise it, return it."""
+        import logging
+
+        from airflow_provider_realtimekit.hooks import RealtimeKitHook
+
+        with RealtimeKitHook() as hook:
+            found = hook.get_recording(recording["id"])
+            print(found, repr(found), found.files, hook.credentials, vars(hook))
+            logging.getLogger(__name__).info("%s %r", found, found.to_json())
+            try:
+                raise RuntimeError(f"{found} {found.files}")  # noqa: TRY301 (it is to be logged)
+            except RuntimeError:
+                logging.getLogger(__name__).exception("as it happens")
+            return found.to_json()
+
+    start >> stop >> fetch >> tell(start.output)
+    tracks >> refused

@@ -1,0 +1,106 @@
+"""What only real Airflow can show: the example DAG, deferral, skipping, and that no secret gets anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from scripts.local_airflow import LocalAirflow
+from tests.system.conftest import ACCOUNT_ID, APP_ID, SECRETS, TOKEN
+
+
+def state_of(airflow: LocalAirflow, dag_id: str, run_id: str) -> dict[str, str]:
+    return {task["task_id"]: task["state"] for task in airflow.api.task_instances(dag_id, run_id)}
+
+
+def start(airflow: LocalAirflow, dag_id: str, conf: dict[str, Any]) -> str:
+    airflow.wait_for_dag(dag_id)
+    airflow.api.unpause(dag_id)
+    return airflow.api.trigger(dag_id, conf)
+
+
+def test_the_example_records_waits_without_a_worker_and_makes_its_report(
+    airflow_stack: LocalAirflow, emulator_control: httpx.Client, tmp_path: Path
+) -> None:
+    emulator_control.patch("settings", json={"uploading_seconds": 3600, "speed": 5})
+    conf = {"meeting_id": "standup", "minutes": 0.1, "destination": str(tmp_path)}
+    run_id = start(airflow_stack, "example_record_meeting", conf)
+
+    airflow_stack.wait_for_task("example_record_meeting", run_id, "wait_for_file", "deferred", timeout=180)
+    assert airflow_stack.task_processes("example_record_meeting", run_id, "wait_for_file") == []
+    emulator_control.patch("settings", json={"uploading_seconds": 0})
+    emulator_control.post("uploads/finish").raise_for_status()
+
+    assert airflow_stack.wait_for_run("example_record_meeting", run_id, timeout=240) == "success"
+    report = Path(airflow_stack.api.xcom("example_record_meeting", run_id, "page").removeprefix("file://"))
+    assert report.is_relative_to(tmp_path)
+    names = {path.name for path in report.parent.iterdir()}
+    assert {"report.html", "contact-sheet.png", "waveform.png", "speech.wav", "facts.json"} <= names
+    facts = json.loads((report.parent / "facts.json").read_text())
+    recording = airflow_stack.api.xcom("example_record_meeting", run_id, "wait_for_file")
+    assert recording["status"] == "UPLOADED"
+    assert facts["duration"] == pytest.approx(recording["recording_duration"], abs=1.0)
+    ledger = emulator_control.get("ledger").json()
+    assert ledger["started"] == [recording["id"]]
+    assert ledger["running"] == []
+    assert ledger["file_host_saw_authorization"] == 0
+
+
+def test_skips_and_failures_agree_in_every_mode(airflow_stack: LocalAirflow, emulator_control: httpx.Client) -> None:
+    def seed() -> str:
+        order = {"count": 1, "status": "RECORDING", "account_id": ACCOUNT_ID, "app_id": APP_ID}
+        return str(emulator_control.post("recordings", json=order).raise_for_status().json()["ids"][0])
+
+    recordings = {name: seed() for name in ("uploaded", "errored", "running")}
+    run_id = start(airflow_stack, "system_outcomes", recordings)
+    for subject in ("uploaded", "errored"):
+        for kind in ("plain", "soft"):
+            waiting = f"deferrable-{subject}-{kind}"
+            airflow_stack.wait_for_task("system_outcomes", run_id, waiting, "deferred", timeout=180)
+    for name, status in (("uploaded", "UPLOADED"), ("errored", "ERRORED")):
+        emulator_control.post(f"recordings/{recordings[name]}/status", json={"status": status}).raise_for_status()
+
+    airflow_stack.wait_for_run("system_outcomes", run_id, timeout=240)
+    expected = {"uploaded": ("success", "success"), "errored": ("failed", "skipped"), "running": ("failed", "skipped")}
+    assert state_of(airflow_stack, "system_outcomes", run_id) == {
+        f"{mode}-{subject}-{kind}": state
+        for mode in ("poke", "reschedule", "deferrable")
+        for subject, states in expected.items()
+        for kind, state in zip(("plain", "soft"), states, strict=True)
+    }
+
+
+def everything_written(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:
+    """Give all that Airflow wrote: logs, and its database with XComs, rendered fields, triggers and events."""
+    for folder, _, names in os.walk(airflow.home):
+        for name in names:
+            path = Path(folder, name)
+            if path.suffix == ".log" or path.name.startswith("airflow.db"):
+                yield str(path.relative_to(airflow.home)), path.read_bytes().decode("utf-8", "replace")
+
+
+def test_no_secret_gets_anywhere(airflow_stack: LocalAirflow, emulator_control: httpx.Client, tmp_path: Path) -> None:
+    run_id = start(airflow_stack, "system_secrets", {"destination": str(tmp_path)})
+    airflow_stack.wait_for_run("system_secrets", run_id, timeout=240)
+    states = state_of(airflow_stack, "system_secrets", run_id)
+    assert states.pop("refused") == "failed"
+    assert set(states.values()) == {"success"}, states
+    # The secrets did go to the API, and it did echo them.
+    recording = airflow_stack.api.xcom("system_secrets", run_id, "tell")
+    assert recording["storage_config"]["type"] == "aws"
+
+    told = dict(everything_written(airflow_stack))
+    assert any("system_secrets" in name for name in told), "the task logs were read"
+    assert any(recording["id"] in text for text in told.values())
+    pieces = {TOKEN, *(line for value in SECRETS.values() for line in value.splitlines() if len(line) > 4)}
+    found = {(name, piece) for name, text in told.items() for piece in pieces if piece in text}
+    assert not found
+    signed = re.compile(r"(?:signature|expires|sig|token)=[\w%-]{8,}", re.IGNORECASE)
+    assert not {(name, match[0]) for name, text in told.items() for match in signed.finditer(text)}
