@@ -93,7 +93,7 @@ SILENT = st.builds(
     page_zero=st.sampled_from(["first", "empty", "refused"]),
     past_end=st.sampled_from(["empty", "last"]),
 )
-relaxed = settings(max_examples=120, deadline=None)
+relaxed = settings(max_examples=60, deadline=None)
 
 
 @relaxed

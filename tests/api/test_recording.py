@@ -248,7 +248,7 @@ RECORDINGS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(JSON | RECORDINGS)
 def test_whatever_is_answered_is_read_and_published_safely(data: Any) -> None:
     try:

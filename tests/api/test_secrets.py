@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
 from airflow_provider_realtimekit.models import Action, StartRecordingRequest, StartTrackRecordingRequest
@@ -103,6 +104,14 @@ def test_a_mistake_is_told_without_the_secret(field: str, secret: str, mistake: 
     assert leaked(told(caught.value), secret) == []
 
 
+@by_field
+@pytest.mark.parametrize("mistake", range(14))
+def test_a_model_built_by_hand_complains_without_the_secret(field: str, mistake: int) -> None:
+    with pytest.raises(ValidationError) as caught:
+        StartRecordingRequest(**_wrong(field, ONE_LINE)[mistake])
+    assert leaked(told(caught.value), ONE_LINE) == []
+
+
 @pytest.mark.parametrize("place", ["layers", "layer", "outputs", "output", "storage"])
 def test_a_wrongly_rendered_layer_is_told_without_the_secret(place: str) -> None:
     storage = {**STORAGES["secret"], "secret": ONE_LINE}
@@ -132,6 +141,10 @@ ECHOES: dict[str, Any] = {
     "cut-at-120": lambda secret: {"text": "x" * 108 + secret},
     "text": lambda secret: {"text": f"bad {secret}"},
     "html": lambda secret: {"html": f"<html><p>{secret}</p></html>"},
+    "message-dumped": lambda secret: {"json": {"success": False, "message": f"bad {json.dumps({'k': secret})}"}},
+    "message-repr": lambda secret: {"json": {"success": False, "message": f"bad { ({'k': secret}) }"}},
+    "message-folded": lambda secret: {"json": {"success": False, "message": " ".join(secret.split())}},
+    "message-by-line": lambda secret: {"json": {"success": False, "message": secret.splitlines()[::-1]}},
     "dumped": lambda secret: {"text": f"could not use {json.dumps({'k': secret})}"},
 }
 

@@ -1,0 +1,43 @@
+"""The error tree: what can be caught as what, and what fails at once."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_realtimekit import exceptions
+
+CLASSES = {
+    name: value
+    for name, value in vars(exceptions).items()
+    if inspect.isclass(value) and value.__module__ == exceptions.__name__
+}
+FAIL_AT_ONCE = {"RealtimeKitInputError", "RealtimeKitAuthError", "RecordingFailedError", "RecordingTimeoutError"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_all_have_one_base_and_are_drawn_in_the_tree(name: str) -> None:
+    assert issubclass(CLASSES[name], exceptions.RealtimeKitError)
+    assert name in (exceptions.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_only_what_no_retry_can_help_is_an_airflow_exception(name: str) -> None:
+    assert issubclass(CLASSES[name], AirflowFailException) == (name in FAIL_AT_ONCE)
+    assert issubclass(CLASSES[name], AirflowException) == (name in FAIL_AT_ONCE)
+
+
+def test_a_wrong_argument_is_a_value_error() -> None:
+    assert issubclass(exceptions.RealtimeKitInputError, ValueError)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_error_survives_the_way_between_processes(name: str) -> None:
+    error = CLASSES[name]("said")
+    for key in vars(error):
+        setattr(error, key, 7)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), "said", vars(error))
