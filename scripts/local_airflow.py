@@ -152,6 +152,7 @@ class LocalAirflow:
         """End everything that was started; may be called at any time, and more than once."""
         if self._api is not None:
             self._api.close()
+            self._api = None
         self._children.stop(grace=grace)
 
     def _clear_home(self) -> None:

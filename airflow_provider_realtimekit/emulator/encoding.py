@@ -5,11 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 from heapq import merge
-from itertools import cycle, pairwise
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
-import numpy as np
 
 from airflow_provider_realtimekit.emulator import picture
 
@@ -25,7 +24,6 @@ _MOST_FRAMES_A_SECOND = 10
 _MOST_FRAMES = 240  # of 1280x720 take one to two seconds of one core, for a minute as for a day
 _LONG = 1800.0  # seconds; from here on the sound is that of a telephone, to keep the files small
 _BITS_A_SECOND = 32_000
-_LEAD = 8  # packets
 
 
 class _Codec(NamedTuple):
@@ -75,23 +73,20 @@ def _pictures(container: Any, spec: VideoSpec, seconds: float) -> Iterator[Any]:
     codec = _CODECS[spec.codec]
     count = max(1, min(round(seconds * _MOST_FRAMES_A_SECOND), _MOST_FRAMES))
     rate = Fraction(count / seconds).limit_denominator(1000)
-    stream = container.add_stream(codec.encoder, rate=max(rate, _MILLISECOND), options=codec.options)
+    stream = container.add_stream(codec.encoder, rate=max(rate, _MILLISECOND), options=dict(codec.options))
     stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
     stream.codec_context.time_base = _MILLISECOND
     stream.thread_count = 1
-    return _encoded_frames(stream, spec, [round(1000 * seconds * i / count) for i in range(count + 1)])
+    return _encoded_frames(stream, spec, seconds, count)
 
 
-def _encoded_frames(stream: Any, spec: VideoSpec, times: list[int]) -> Iterator[Any]:
-    """Yield the packets of a frame from each time to the next, in milliseconds."""
-    for start, end in pairwise(times):
-        planes = picture.draw_frame(spec.width, spec.height, start / 1000, start / times[-1])
+def _encoded_frames(stream: Any, spec: VideoSpec, seconds: float, count: int) -> Iterator[Any]:
+    for index in range(count):
+        at = seconds * index / count
+        planes = picture.draw_frame(spec.width, spec.height, at, index / count)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts, frame.time_base = start, _MILLISECOND
-        for packet in stream.encode(frame):
-            # The container's length is that of its last packet, which no encoder could know.
-            packet.duration = end - start
-            yield packet
+        frame.pts, frame.time_base = round(at / _MILLISECOND), _MILLISECOND
+        yield from stream.encode(frame)
     yield from stream.encode(None)
 
 
@@ -124,10 +119,8 @@ def _sound_loop(spec: AudioSpec, rate: int) -> _Loop:
     encoder.open()
     size = codec.packet_samples or encoder.frame_size
     count = round(picture.LOOP_SECONDS * rate / size)
-    # The end is heard once before the start, which then has the same past in the first round as in any other.
     sound = picture.speak(count * size, spec.channels, spec.voice)
-    sound = np.hstack([sound[:, -_LEAD * size :], sound])
     frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout=spec.layout)
     frame.sample_rate = rate
     packets = [bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None))]
-    return _Loop(tuple(packets[_LEAD : _LEAD + count]), size)
+    return _Loop(tuple(packets[:count]), size)

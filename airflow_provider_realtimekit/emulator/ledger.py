@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 20_000  # requests
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """One request; `status` is None while it runs, and "reset" if the connection was."""
 
@@ -36,6 +36,7 @@ class Ledger:
         self._clock = clock
         self._lock = Lock()
         self._entries: deque[Entry] = deque(maxlen=_REMEMBERED)
+        self._unanswered: set[Entry] = set()
         self._counts: Counter[tuple[str, int | str | None]] = Counter()
         self._file_host_saw_authorization = 0
 
@@ -64,19 +65,23 @@ class Ledger:
         entry = Entry(self._clock(), operation, method, path, query, authorized)
         with self._lock:
             self._entries.append(entry)
+            self._unanswered.add(entry)
             self._file_host_saw_authorization += operation == "download" and authorized
         return entry
 
     def close(self, entry: Entry, status: int | str) -> None:
-        """Write down how a request was answered."""
+        """Write down how a request was answered, unless it was asked before a reset."""
         with self._lock:
             entry.status = status
-            self._counts[entry.operation, status] += 1
+            if entry in self._unanswered:
+                self._unanswered.remove(entry)
+                self._counts[entry.operation, status] += 1
 
     def reset(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._unanswered.clear()
             self._counts.clear()
             self._file_host_saw_authorization = 0
 

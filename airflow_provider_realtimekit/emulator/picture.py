@@ -72,7 +72,7 @@ def _glyph(character: str) -> NDArray[np.bool_]:
 
 
 def speak(samples: int, channels: int, voice: int = 0) -> NDArray[np.float32]:
-    """Return one loop of talk and silence, shaped (channels, samples); it joins onto itself without a click."""
+    """Return one loop of talk and silence, shaped (channels, samples); silent ends join without a click."""
     at = np.linspace(0, LOOP_SECONDS, samples, endpoint=False, dtype=np.float32)
     sound = np.zeros((channels, samples), np.float32)
     for start, end, speaker in _SPEECH:

@@ -229,5 +229,6 @@ def _owns(owner: Owner | None, recording: Recording) -> bool:
 
 
 def _caller(owner: Owner) -> dict[str, Any]:
+    _, app_id = owner
     user_id = str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(owner)))
-    return {"name": owner.app_id, "type": "ORGANIZATION", "user_Id": user_id}
+    return {"name": app_id, "type": "ORGANIZATION", "user_Id": user_id}

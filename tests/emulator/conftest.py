@@ -27,8 +27,8 @@ def clients(server: EmulatorServer) -> Iterator[tuple[httpx.Client, httpx.Client
     # For all tests, because each new client reads the certificates of the system anew.
     address = f"{server.base_url}/accounts/account/realtime/kit/app"
     with (
-        httpx.Client(base_url=server.url) as http,
-        httpx.Client(base_url=address, headers={"Authorization": "Bearer token"}) as api,
+        httpx.Client(base_url=server.url, timeout=60) as http,
+        httpx.Client(base_url=address, headers={"Authorization": "Bearer token"}, timeout=60) as api,
     ):
         yield http, api
 

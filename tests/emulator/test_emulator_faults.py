@@ -144,6 +144,21 @@ def test_the_ledger_counts_by_operation_and_answer(api: httpx.Client, emulator: 
     assert ledger.requests[0].at <= last.at
 
 
+def test_an_answer_to_a_request_before_a_reset_is_not_counted_after_it(
+    api: httpx.Client, emulator: EmulatorServer
+) -> None:
+    emulator.faults.add(operation="list", delay=0.2)
+    with pytest.raises(httpx.ReadTimeout):
+        api.get("/recordings", timeout=0.05)
+    while not emulator.ledger.requests:
+        time.sleep(0.005)
+    (late,) = emulator.ledger.requests
+    emulator.reset()
+    while late.status is None:
+        time.sleep(0.005)
+    assert emulator.ledger.count() == 0
+
+
 def test_the_ledger_sees_tokens_that_go_astray_but_keeps_no_secrets(
     api: httpx.Client, http: httpx.Client, emulator: EmulatorServer
 ) -> None:

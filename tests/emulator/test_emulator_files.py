@@ -47,7 +47,8 @@ def test_ranges(api: httpx.Client, http: httpx.Client, uploaded: str) -> None:
         assert (part.status_code, part.content) == (206, content[start:end])
         assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
     beyond = http.get(url, headers={"Range": f"bytes={size}-"})
-    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    assert beyond.status_code == 416
+    assert beyond.headers["content-range"].endswith(f"*/{size}")
     changed = http.get(url, headers={"Range": "bytes=0-99", "If-Range": '"another"'})
     assert (changed.status_code, len(changed.content)) == (200, size)
 

@@ -48,7 +48,9 @@ def test_a_pause_counts_neither_as_duration_nor_towards_max_seconds(stage: Stage
     assert stage.world.act(OWNER, recording_id, "resume").status == "RECORDING"
     assert stage.status_after(9.9, recording_id) == "RECORDING"
     assert stage.status_after(0.2, recording_id) == "UPLOADING"
-    assert stage.world.get(recording_id).recorded == pytest.approx(60)
+    recording = stage.world.get(recording_id)
+    assert recording.recorded == pytest.approx(60)
+    assert recording.started_at == recording.invoked_at + 2
 
 
 @pytest.mark.parametrize(
@@ -342,6 +344,8 @@ def test_seeded_recordings_are_in_the_status_asked_for(stage: Stage) -> None:
         (recording_id,) = stage.world.seed(1, status, seconds=90)
         assert stage.world.get(recording_id).status == status
     assert stage.studio.made[-1][0].seconds == 90
+    (recording_id,) = stage.world.seed(1, owner=("account", "app"))
+    assert stage.world.get(recording_id, OWNER).start_reason["caller"]["name"] == "app"
 
 
 def test_all_uploads_can_be_ended_at_once(stage: Stage) -> None:

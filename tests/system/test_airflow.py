@@ -34,7 +34,14 @@ def test_the_example_records_waits_without_a_worker_and_makes_its_report(
     run_id = start(airflow_stack, "example_record_meeting", conf)
 
     airflow_stack.wait_for_task("example_record_meeting", run_id, "wait_for_file", "deferred", timeout=180)
-    assert airflow_stack.task_processes("example_record_meeting", run_id, "wait_for_file") == []
+    # The worker that deferred it has to leave, and none may come in its place.
+    airflow_stack.wait_for(
+        lambda: not airflow_stack.task_processes("example_record_meeting", run_id, "wait_for_file"),
+        "no worker process exists for the deferred task",
+        timeout=30,
+    )
+    waiting = airflow_stack.api.task_instance("example_record_meeting", run_id, "wait_for_file")
+    assert (waiting["state"], waiting["try_number"]) == ("deferred", 1)
     emulator_control.patch("settings", json={"uploading_seconds": 0})
     emulator_control.post("uploads/finish").raise_for_status()
 
@@ -69,12 +76,19 @@ def test_skips_and_failures_agree_in_every_mode(airflow_stack: LocalAirflow, emu
 
     airflow_stack.wait_for_run("system_outcomes", run_id, timeout=240)
     expected = {"uploaded": ("success", "success"), "errored": ("failed", "skipped"), "running": ("failed", "skipped")}
-    assert state_of(airflow_stack, "system_outcomes", run_id) == {
+    wanted = {
         f"{mode}-{subject}-{kind}": state
         for mode in ("poke", "reschedule", "deferrable")
         for subject, states in expected.items()
         for kind, state in zip(("plain", "soft"), states, strict=True)
     }
+    found = state_of(airflow_stack, "system_outcomes", run_id)
+    logs = {
+        task_id: airflow_stack.api.task_log("system_outcomes", run_id, task_id)
+        for task_id, state in wanted.items()
+        if found[task_id] != state
+    }
+    assert found == wanted, "\n".join(f"{task_id}:\n" + "\n".join(log) for task_id, log in logs.items())
 
 
 def everything_written(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,8 @@ from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 
 MODES = {
     "poke": {"mode": "poke", "deferrable": False},
-    "reschedule": {"mode": "reschedule", "deferrable": False},
+    # Airflow takes a task that is queued again within moments for one that its executor lost.
+    "reschedule": {"mode": "reschedule", "deferrable": False, "poke_interval": 10},
     "deferrable": {"deferrable": True},
 }
 
@@ -19,13 +20,12 @@ with DAG(
     default_args={"retries": 0},
 ):
     for mode, settings in MODES.items():
-        for subject, timeout in (("uploaded", 60), ("errored", 60), ("running", 2)):
+        for subject, timeout in (("uploaded", 600), ("errored", 600), ("running", 2)):
             for soft_fail in (False, True):
                 RealtimeKitRecordingSensor(
                     task_id=f"{mode}-{subject}-{'soft' if soft_fail else 'plain'}",
                     recording_id=f"{{{{ params.{subject} }}}}",
-                    poke_interval=1,
                     timeout=timeout,
                     soft_fail=soft_fail,
-                    **settings,
+                    **{"poke_interval": 1, **settings},
                 )
