@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs into a virtual environment, in the versions that constraints.txt names: install.sh FOLDER WHAT...
+# Installs into a virtual environment: install.sh FOLDER WHAT...
+# The versions are those of constraints.txt, or of another such file that CONSTRAINTS names.
 # uv is tens of times as quick as pip. Where pip alone is configured for a mirror, or uv fails, pip does it.
 set -eu
 
@@ -7,7 +8,8 @@ python="$1/bin/python"
 shift
 
 # These two hold for the tools that the package is built with: one for pip up to 25, one for later ones.
-export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+constraints=${CONSTRAINTS:-constraints.txt}
+export PIP_CONSTRAINT="$constraints" PIP_BUILD_CONSTRAINT="$constraints"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 has_mirror() {
@@ -17,11 +19,11 @@ has_mirror() {
 with_uv() {
     "$python" -m pip install --quiet uv &&
         "$python" -m uv pip install --python "$python" --quiet --compile-bytecode \
-            --constraints constraints.txt --build-constraints constraints.txt "$@"
+            --constraints "$constraints" --build-constraints "$constraints" "$@"
 }
 
 with_pip() {
-    "$python" -m pip install --quiet --constraint constraints.txt "$@"
+    "$python" -m pip install --quiet --constraint "$constraints" "$@"
 }
 
 echo "Installing into ${python%/bin/python}: some 160 packages."

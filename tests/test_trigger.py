@@ -37,10 +37,10 @@ def test_it_is_plain_json_and_can_be_built_again() -> None:
 
 
 def test_it_survives_airflows_own_encoding() -> None:
-    from airflow.serialization.encoders import encode_trigger
+    from airflow.serialization.serialized_objects import BaseSerialization
 
-    trigger = make("r-1", deadline=1.5e9)
-    assert encode_trigger(trigger)["classpath"] == trigger.serialize()[0]
+    _, kwargs = make("r-1", deadline=1.5e9).serialize()
+    assert BaseSerialization.deserialize(BaseSerialization.serialize(kwargs)) == kwargs
 
 
 def test_an_error_becomes_an_event_without_the_token(emulator: EmulatorServer) -> None:
