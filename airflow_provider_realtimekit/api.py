@@ -64,13 +64,13 @@ class RecordingsAPI:
     def get_recording(self, recording_id: str) -> Flow[Recording]:
         """Fetch a recording: ``GET …/recordings/{recording_id}``."""
         ref = RecordingRef.checked(recording_id=recording_id)
-        response = yield self._request("GET", f"/{ref.recording_id}")
+        response = yield self._request("get", "GET", f"/{ref.recording_id}")
         return read_recording(decipher(response), response)
 
     def get_active_recording(self, meeting_id: str) -> Flow[Recording | None]:
         """Fetch a meeting's active recording, ``None`` if there is none: ``GET …/active-recording/{meeting_id}``."""
         ref = MeetingRef.checked(meeting_id=meeting_id)
-        response = yield self._request("GET", f"/active-recording/{ref.meeting_id}")
+        response = yield self._request("active", "GET", f"/active-recording/{ref.meeting_id}")
         try:
             data = decipher(response)
         except RealtimeKitRouteError:
@@ -223,12 +223,12 @@ class RecordingsAPI:
         return response.is_success
 
     def _page(self, params: Mapping[str, Any]) -> Flow[Page]:
-        response = yield self._request("GET", "", params=params)
+        response = yield self._request("list", "GET", "", params=params)
         return Page.read(decipher(response), response.json().get("paging"))
 
     def _act(self, recording_id: str, action: Action) -> Flow[Recording]:
         ref = RecordingRef.checked(recording_id=recording_id)
-        response = yield self._request("PUT", f"/{ref.recording_id}", json={"action": action.value})
+        response = yield self._request(action.value, "PUT", f"/{ref.recording_id}", json={"action": action.value})
         return read_recording(decipher(response), response)
 
     def _start(
@@ -236,7 +236,7 @@ class RecordingsAPI:
     ) -> Flow[tuple[Any, httpx.Response]]:
         body = request.to_body()
         try:
-            response = yield self._request("POST", path, json=body)
+            response = yield self._request("start_track" if path else "start", "POST", path, json=body)
             return decipher(response, may_be_empty=True), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
             error = mask_error(error, [*secrets_in(body), *strings_in(request.extra_fields)])
@@ -255,6 +255,7 @@ class RecordingsAPI:
 
     def _request(
         self,
+        operation: str,
         method: str,
         path: str,
         *,
@@ -262,7 +263,7 @@ class RecordingsAPI:
         json: Mapping[str, Any] | None = None,
     ) -> httpx.Request:
         url = f"{self.base_url}/accounts/{self.account_id}/realtime/kit/{self.app_id}/recordings{path}"
-        return httpx.Request(method, url, params=params, json=json)
+        return httpx.Request(method, url, params=params, json=json, extensions={"operation": operation})
 
 
 def read_recording(data: Any, response: httpx.Response) -> Recording:

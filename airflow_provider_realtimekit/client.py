@@ -14,7 +14,8 @@ from airflow_provider_realtimekit import __version__
 from airflow_provider_realtimekit.api import DEFAULT_BASE_URL, Flow, RecordingsAPI, T
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.pages import PageWalk
-from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, Outcome, RetryPolicy, steps
+from airflow_provider_realtimekit.quota import DEFAULT_POLLING_SHARE, gate_for
+from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, Outcome, RetryPolicy, Rules, steps
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -28,6 +29,7 @@ class Credentials:
     :param app_id: the RealtimeKit app's id
     :param base_url: up to and including ``/client/v4``
     :param timeout: seconds for one request
+    :param polling_share: how much of the token's quota polling may use, from 0 to 1
     :param patience: seconds to keep trying when no good answer comes, see :class:`~.retry.RetryPolicy`
     """
 
@@ -37,11 +39,17 @@ class Credentials:
     base_url: str = DEFAULT_BASE_URL
     timeout: float = DEFAULT_TIMEOUT
     patience: float = DEFAULT_PATIENCE
+    polling_share: float = DEFAULT_POLLING_SHARE
 
     @property
     def api(self) -> RecordingsAPI:
         """The flows for this app."""
         return RecordingsAPI(self.account_id, self.app_id, self.base_url)
+
+    def rules(self, policy: RetryPolicy | None) -> Rules:
+        """Return what every request with these credentials goes by."""
+        gate = gate_for(self.base_url, self.token, self.polling_share)
+        return Rules(policy or RetryPolicy(patience=self.patience), gate, self.token)
 
 
 class BearerAuth(httpx.Auth):
@@ -71,13 +79,12 @@ class Client:
         policy: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._token = credentials.token
-        self._policy = policy or RetryPolicy(patience=credentials.patience)
+        self._rules = credentials.rules(policy)
         self._http = httpx.Client(auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport)
 
-    def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its result."""
-        running = steps(flow, self._policy, self._token)
+    def run(self, flow: Flow[T], *, polling: bool = False) -> T:
+        """Run a flow to its result; polling yields to everything else where the quota runs short."""
+        running = steps(flow, self._rules, polling=polling)
         outcome: Outcome | None = None
         try:
             while True:
@@ -121,15 +128,14 @@ class AsyncClient:
         policy: RetryPolicy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._token = credentials.token
-        self._policy = policy or RetryPolicy(patience=credentials.patience)
+        self._rules = credentials.rules(policy)
         self._http = httpx.AsyncClient(
             auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport
         )
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its result."""
-        running = steps(flow, self._policy, self._token)
+    async def run(self, flow: Flow[T], *, polling: bool = False) -> T:
+        """Run a flow to its result; polling yields to everything else where the quota runs short."""
+        running = steps(flow, self._rules, polling=polling)
         outcome: Outcome | None = None
         try:
             while True:

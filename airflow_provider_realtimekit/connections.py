@@ -27,6 +27,7 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
     :raises RealtimeKitInputError: naming the field that is missing or malformed
     """
     from airflow_provider_realtimekit.client import DEFAULT_TIMEOUT, Credentials
+    from airflow_provider_realtimekit.quota import DEFAULT_POLLING_SHARE
     from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE
 
     name = connection.conn_id or "the connection"
@@ -41,6 +42,7 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
         base_url=_base_url(connection.host, name),
         timeout=_number(extra, "timeout", DEFAULT_TIMEOUT, name),
         patience=_number(extra, "patience", DEFAULT_PATIENCE, name),
+        polling_share=_number(extra, "polling_share", DEFAULT_POLLING_SHARE, name),
     )
 
 
@@ -88,7 +90,7 @@ def _number(extra: dict[str, Any], field: str, default: float, name: str) -> flo
     schema = CONN_FIELDS[field]["schema"]
     if not schema["minimum"] <= seconds <= schema["maximum"]:
         raise RealtimeKitInputError(
-            f"extra field {field} of connection {name!r} is {value!r}: must be a number of seconds from "
+            f"extra field {field} of connection {name!r} is {value!r}: must be a number from "
             f"{schema['minimum']} to {schema['maximum']}"
         )
     return seconds

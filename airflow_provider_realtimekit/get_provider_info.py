@@ -39,6 +39,11 @@ CONN_FIELDS: dict[str, Any] = {
         "Cloudflare's longest block.",
         "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 3600},
     },
+    "polling_share": {
+        "label": "Polling share",
+        "description": "How much of the token's quota waiting may use, from 0.05 to 0.95; half of it when empty.",
+        "schema": {"type": ["number", "null"], "minimum": 0.05, "maximum": 0.95},
+    },
 }
 
 

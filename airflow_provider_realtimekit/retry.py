@@ -10,9 +10,15 @@ from functools import partial
 
 import httpx
 
+from airflow_provider_realtimekit import metrics
 from airflow_provider_realtimekit.answers import retry_after
 from airflow_provider_realtimekit.api import Flow, T
-from airflow_provider_realtimekit.exceptions import RealtimeKitConnectionError, RealtimeKitError
+from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitConnectionError,
+    RealtimeKitError,
+    RealtimeKitRateLimitError,
+)
+from airflow_provider_realtimekit.quota import Gate
 from airflow_provider_realtimekit.secrecy import clean_error
 
 # Outlasts Cloudflare's longest block, 300 seconds.
@@ -69,17 +75,31 @@ def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
     return outcome.status_code in (408, 429) or outcome.status_code >= 500
 
 
-def steps(flow: Flow[T], policy: RetryPolicy, token: str) -> Steps[T]:
-    """Run a flow's requests through the policy: every send and every wait is a step for a driver.
+@dataclass(frozen=True)
+class Rules:
+    """What every request of a client goes by.
 
+    :param policy: how patient the caller is
+    :param gate: what the token's quota allows
     :param token: what no error may say, even where an answer echoes it
+    """
+
+    policy: RetryPolicy
+    gate: Gate
+    token: str
+
+
+def steps(flow: Flow[T], rules: Rules, *, polling: bool) -> Steps[T]:
+    """Run a flow's requests by the rules: every send and every wait is a step for a driver.
+
+    :param polling: whether this is polling, which yields to starts and stops
     """
     advance: Callable[[], httpx.Request | float] = partial(next, flow)
     try:
         while True:
             step = advance()
             if isinstance(step, httpx.Request):
-                advance = _answer(flow, step, (yield from _tries(step, policy)))
+                advance = _answer(flow, step, (yield from _tries(step, rules, polling)))
             else:
                 yield step
                 advance = partial(next, flow)
@@ -87,7 +107,7 @@ def steps(flow: Flow[T], policy: RetryPolicy, token: str) -> Steps[T]:
         result: T = stop.value
         return result
     except RealtimeKitError as error:
-        clean_error(error, [token])
+        clean_error(error, [rules.token])
         raise
 
 
@@ -97,18 +117,41 @@ def _answer(flow: Flow[T], request: httpx.Request, outcome: Outcome) -> Callable
     return partial(flow.throw, _no_answer(request, outcome))
 
 
-def _tries(request: httpx.Request, policy: RetryPolicy) -> Steps[Outcome]:
+def _tries(request: httpx.Request, rules: Rules, polling: bool) -> Steps[Outcome]:
+    policy = rules.policy
     began = policy.clock()
     tries = 0
     while True:
+        yield from _pass_gate(rules, polling, began)
         outcome = yield request
         if outcome is None:
             raise TypeError("a driver must send back what came of a request")
+        _heed(request, outcome, rules.gate)
         tries += 1
         wait = policy.next_wait(request, outcome, tries, policy.clock() - began)
         if wait is None:
             return outcome
         yield wait
+
+
+def _pass_gate(rules: Rules, polling: bool, began: float) -> Steps[None]:
+    """Wait until the quota allows a request; polling has all the time, another caller as much as it is patient."""
+    policy = rules.policy
+    while (wait := rules.gate.admit(polling=polling)) > 0:
+        if not polling and policy.clock() - began + wait > policy.patience:
+            raise RealtimeKitRateLimitError(
+                f"the quota is spent; requests go on in {wait:.0f} s", status=429, retry_after=wait
+            )
+        yield wait
+
+
+def _heed(request: httpx.Request, outcome: Outcome, gate: Gate) -> None:
+    operation = str(request.extensions.get("operation", "other"))
+    if isinstance(outcome, httpx.Response):
+        gate.heed(outcome)
+        metrics.request(operation, str(outcome.status_code))
+    else:
+        metrics.request(operation, type(outcome).__name__)
 
 
 def _no_answer(request: httpx.Request, error: httpx.RequestError) -> RealtimeKitConnectionError:

@@ -29,6 +29,14 @@ ACCOUNT = "account-1"
 APP = "app-1"
 
 
+@pytest.fixture(autouse=True)
+def _fresh_quota() -> None:
+    """What one test sent counts against no other."""
+    from airflow_provider_realtimekit.quota import forget_gates
+
+    forget_gates()
+
+
 @pytest.fixture(scope="session")
 def emulator_server() -> Iterator[EmulatorServer]:
     """One local RealtimeKit for all tests."""
