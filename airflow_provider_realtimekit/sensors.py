@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
+    from airflow_provider_realtimekit.models import Recording
     from airflow_provider_realtimekit.waiting import Event, Wait
 
 # ``soft_fail`` forgives a meeting that went wrong, never a wrong token or argument: that would hide for ever.
@@ -113,8 +114,10 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
+        from airflow_provider_realtimekit.waiting import judge
+
         wait = self._wait()
-        event = self._look(wait)
+        event = judge(self._look(wait), wait)
         return PokeReturnValue(True, self._conclude(event, wait)) if event else False
 
     def execute(self, context: Context) -> Any:
@@ -134,21 +137,25 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         self, context: Context, event: Event | None = None, wait: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting import Wait
+        from airflow_provider_realtimekit.waiting import Wait, story_of
 
+        for moment, status in story_of(event):
+            self.log.info("It was %s at %s", status, moment)
         return self._conclude(event, Wait(**(wait or {})))
 
     def _defer(self) -> dict[str, Any]:
+        from airflow_provider_realtimekit.waiting import judge
+
         wait = replace(self._wait(), deadline=time.time() + self.timeout)
-        if event := self._look(wait):
+        recording = self._look(wait)
+        if event := judge(recording, wait):
             return self._conclude(event, wait)
-        return defer(self, wait, self.poke_interval, self.timeout)
+        return defer(self, wait.seen(recording), self.poke_interval, self.timeout)
 
-    def _look(self, wait: Wait) -> Event | None:
-        from airflow_provider_realtimekit.waiting import judge, look
+    def _look(self, wait: Wait) -> Recording | None:
+        from airflow_provider_realtimekit.waiting import look
 
-        hook = self.hook
-        return judge(hook.client.run(look(hook.credentials.api, wait)), wait)
+        return self.hook.client.run(look(self.hook.credentials.api, wait), polling=True)
 
     def _conclude(self, event: Event | None, wait: Wait) -> dict[str, Any]:
         from airflow_provider_realtimekit.waiting import conclude

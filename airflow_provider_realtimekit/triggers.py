@@ -60,12 +60,11 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         yield TriggerEvent(await self._run())
 
     async def _run(self) -> dict[str, Any]:
-        from airflow_provider_realtimekit.hooks import RealtimeKitHook
-        from airflow_provider_realtimekit.waiting import fault_event, wait_for
+        from airflow_provider_realtimekit.polling import wait_for
+        from airflow_provider_realtimekit.waiting import fault_event
 
         try:
-            hook = RealtimeKitHook(self.realtimekit_conn_id, self.app_id)
-            return await wait_for(self.wait, await hook.get_async_credentials(), self.poll_interval)
+            return await wait_for(self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self.log.info)
         except Exception as error:  # whatever it is, the task must hear of it
             self.log.error("The wait cannot go on: %s", error)  # noqa: TRY400 (the task shows the trace)
             return fault_event(error)

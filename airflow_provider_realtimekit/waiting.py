@@ -7,12 +7,10 @@ arrives.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +18,6 @@ import pendulum
 
 from airflow_provider_realtimekit import exceptions
 from airflow_provider_realtimekit.api import Flow, RecordingsAPI
-from airflow_provider_realtimekit.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
     RealtimeKitInputError,
@@ -52,7 +49,7 @@ class Wait:
 
     :param recording_id: the recording, or
     :param meeting_id: the meeting whose newest recording is meant, of those invoked at or after
-    :param invoked_after: this time (ISO 8601)
+    :param invoked_after: this time (ISO 8601); with ``recording_id``, when it was invoked, as a hint where to look
     :param invoked_timeout: seconds that the recording may stay in INVOKED
     :param deadline: when the wait ends at the latest, in seconds since the epoch: it must not start again
         when the wait moves to another process
@@ -70,6 +67,12 @@ class Wait:
         if self.recording_id:
             return f"recording {self.recording_id}"
         return f"a recording of meeting {self.meeting_id} invoked at or after {self.invoked_after}"
+
+    def seen(self, recording: Recording | None) -> Wait:
+        """Return the wait with what a first look told: since when a list is to be read to find the recording."""
+        if recording is None or recording.invoked_time is None or not self.recording_id:
+            return self
+        return replace(self, invoked_after=recording.invoked_time.isoformat())
 
     def check(self) -> None:
         """Check what a template may have rendered to.
@@ -139,6 +142,12 @@ def fault_event(error: Exception) -> Event:
     }
 
 
+def story_of(event: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what a wait in the triggerer saw: times (ISO 8601) and statuses."""
+    story = (event or {}).get("story")
+    return [(str(moment), str(status)) for moment, status in story] if isinstance(story, list) else []
+
+
 def conclude(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_error: bool = True) -> dict[str, Any]:
     """Return the recording that an event tells of, or raise what it means.
 
@@ -192,38 +201,6 @@ def next_pause(wait: Wait, poll_interval: float) -> float:
     """Return the seconds until the next look, a little jittered, and not past the deadline."""
     pause = poll_interval * random.uniform(0.9, 1.0)
     return pause if wait.deadline is None else max(0.0, min(pause, wait.deadline - time.time()))
-
-
-async def wait_for(wait: Wait, credentials: Credentials, poll_interval: float) -> Event:
-    """Wait on the event loop, with the client that all waits of the process share."""
-    async with _shared_client(credentials) as client:
-        return await client.run(watch(credentials.api, wait, poll_interval))
-
-
-@dataclass
-class _Shared:
-    client: AsyncClient
-    users: int = 0
-
-
-_shared: dict[tuple[int, Credentials], _Shared] = {}
-
-
-@asynccontextmanager
-async def _shared_client(credentials: Credentials) -> AsyncIterator[AsyncClient]:
-    """Lend the one client that all waits of this loop on these credentials share; the last one closes it."""
-    key = (id(asyncio.get_running_loop()), credentials)
-    if key not in _shared:
-        _shared[key] = _Shared(AsyncClient(credentials))
-    shared = _shared[key]
-    shared.users += 1
-    try:
-        yield shared.client
-    finally:
-        shared.users -= 1
-        if not shared.users:
-            del _shared[key]
-            await shared.client.close()
 
 
 def _event(outcome: Outcome, recording: Recording | None) -> Event:

@@ -95,8 +95,10 @@ class WaitingOperator(RealtimeKitOperator):
         self, context: Context, event: dict[str, Any] | None = None, wait: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting import Wait, conclude
+        from airflow_provider_realtimekit.waiting import Wait, conclude, story_of
 
+        for moment, status in story_of(event):
+            self.log.info("It was %s at %s", status, moment)
         result = conclude(event, Wait(**(wait or {})))
         self.log.info("Recording %s is %s", result["id"], result["status"])
         return result
@@ -116,10 +118,10 @@ class WaitingOperator(RealtimeKitOperator):
             return recording.to_json()
         from airflow_provider_realtimekit.waiting import conclude, judge, watch
 
-        wait = replace(planned, recording_id=recording.id)
+        wait = replace(planned, recording_id=recording.id).seen(recording)
         event = judge(recording, wait)
         if event is None and self.deferrable:
             return defer(self, wait, self.poll_interval, self.timeout)
         if event is None:
-            event = self.hook.client.run(watch(self.hook.credentials.api, wait, self.poll_interval))
+            event = self.hook.client.run(watch(self.hook.credentials.api, wait, self.poll_interval), polling=True)
         return conclude(event, wait)

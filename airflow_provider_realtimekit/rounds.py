@@ -1,0 +1,200 @@
+"""How one round of looks sees everything that is awaited at the price of few requests.
+
+A round is a flow: recordings are read from list pages while that is cheaper than asking for each, and whatever the
+pages did not show is asked for by itself. What is cheaper is judged by what the last lists really held: how many rows
+a page has, and when the rows were invoked, are the server's to say.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pendulum
+
+from airflow_provider_realtimekit.api import CLOCK_SLACK, Flow, RecordingsAPI
+from airflow_provider_realtimekit.models import Recording
+from airflow_provider_realtimekit.models.common import parse_timestamp
+from airflow_provider_realtimekit.pages import PER_PAGE
+from airflow_provider_realtimekit.waiting import Wait, look
+
+# A recording lasts 24 hours at most; one of which nothing is known was hardly invoked earlier.
+OLDEST = pendulum.duration(hours=26)
+# How many rows, older than those that are listed now, are remembered to judge what a longer list would cost.
+_MOST_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a wait looks for, however many wait for it.
+
+    :param recording_id: the recording, or
+    :param meeting_id: the meeting whose newest recording is meant, of those invoked at or after
+    :param invoked_after: this time
+    :param since: when what is looked for was invoked at the earliest, as far as is known
+    """
+
+    recording_id: str | None
+    meeting_id: str | None
+    invoked_after: str | None
+    since: pendulum.DateTime = field(compare=False)
+
+    @classmethod
+    def of(cls, wait: Wait) -> Subject:
+        """Read it off a wait."""
+        since = parse_timestamp(wait.invoked_after) if wait.invoked_after else pendulum.now("UTC") - OLDEST
+        # Of a recording, the time is a hint and tells no two subjects apart.
+        return cls(wait.recording_id, wait.meeting_id, wait.invoked_after if wait.meeting_id else None, since)
+
+    def matches(self, recording: Recording) -> bool:
+        """Whether a recording is what is looked for, or one of the candidates."""
+        if self.recording_id:
+            return recording.id == self.recording_id
+        if self.meeting_id != _meeting_of(recording):
+            return False
+        return recording.invoked_time is not None and recording.invoked_time >= self.since
+
+
+@dataclass
+class Economy:
+    """What the last lists taught about the price of the next one.
+
+    :param page_rows: how many rows a page has
+    :param invoked: when the rows that lists showed were invoked, in order; all times are seconds since the epoch
+    :param known_since: from when on ``invoked`` is complete
+    :param total: what a list that was not read to its end said of how many rows there are, and since when
+    """
+
+    page_rows: int = PER_PAGE
+    invoked: list[float] = field(default_factory=list)
+    known_since: float | None = None
+    total: tuple[float, int] | None = None
+
+    def pages_since(self, since: pendulum.DateTime, at_least: int) -> int:
+        """Estimate the pages that a list from ``since`` on takes; it shows ``at_least`` so many rows."""
+        begin = since.timestamp() - CLOCK_SLACK.total_seconds()
+        rows = len(self.invoked) - bisect_left(self.invoked, begin)
+        if self.total and (self.known_since is None or begin < self.known_since):
+            rows = max(rows, self._share_of_total(begin, *self.total))
+        return math.ceil(max(at_least, rows) / self.page_rows)
+
+    def learn(self, begin: pendulum.DateTime, rows: Iterable[Recording], longest_page: int) -> None:
+        """Remember what a list that was read to its end showed; what is older than it stays known."""
+        known_since = begin.timestamp()
+        older = self.invoked[: bisect_left(self.invoked, known_since)][-_MOST_REMEMBERED:]
+        self.invoked = older + sorted(row.invoked_time.timestamp() for row in rows if row.invoked_time)
+        if self.known_since is None or known_since < self.known_since:
+            self.known_since = known_since
+        self.page_rows = max(1, longest_page)
+
+    def learn_total(self, begin: pendulum.DateTime, total: int, page_rows: int) -> None:
+        """Remember how many rows there are since a time, from a list that was not worth reading on."""
+        self.total = (begin.timestamp(), total)
+        self.page_rows = max(1, page_rows)
+
+    def cut(self, subjects: Sequence[Subject]) -> int:
+        """Return how many of the oldest to ask for one by one, so that the whole costs least.
+
+        :param subjects: sorted by age, the oldest first
+        """
+        whole = len(subjects)
+        costs = [asked + self.pages_since(subjects[asked].since, whole - asked) for asked in range(whole)]
+        best = min(range(whole), key=costs.__getitem__, default=0)
+        return best if costs and costs[best] < whole else whole
+
+    def _share_of_total(self, begin: float, total_since: float, total: int) -> int:
+        """Estimate the rows since a time, as if all had been invoked at an even pace."""
+        if begin <= total_since:
+            return total
+        now = time.time()
+        return math.ceil(total * max(0.0, now - begin) / max(1.0, now - total_since))
+
+
+Seen = dict[Subject, Recording | None]
+
+
+def plan(subjects: Iterable[Subject], economy: Economy) -> tuple[list[Subject], list[Subject]]:
+    """Divide what is looked for into what to ask for one by one, and what to read from a list."""
+    by_age = sorted(subjects, key=lambda subject: subject.since)
+    cut = economy.cut(by_age)
+    return by_age[:cut], by_age[cut:]
+
+
+def read_list(api: RecordingsAPI, subjects: Sequence[Subject], economy: Economy) -> Flow[Seen]:
+    """Look for subjects on list pages; what is missing in the result must be asked for by itself."""
+    found: Seen = {}
+    rows: list[Recording] = []
+    longest = 0
+    begin = min(subject.since for subject in subjects) - CLOCK_SLACK
+    walk = api.list_recordings(start_time=begin)
+    wanted = _Wanted(subjects)
+    while not walk.done:
+        page = yield from walk.next_page()
+        longest = max(longest, page.rows)
+        new = walk.take(page)
+        rows += new
+        found.update(wanted.pick(new))
+        missing = len(subjects) - len(found)
+        seen_all = missing == 0 and not wanted.has_meetings
+        if not walk.done and (seen_all or _is_dearer(page.rows, page.end_offset, page.total_count, missing)):
+            economy.learn_total(begin, page.total_count or 0, page.rows)
+            return found
+    economy.learn(begin, rows, longest)
+    found.update(wanted.absent(found, rows))
+    return found
+
+
+def ask(api: RecordingsAPI, subject: Subject) -> Flow[Recording | None]:
+    """Look for one subject by itself."""
+    return look(api, Wait(subject.recording_id, subject.meeting_id, subject.invoked_after))
+
+
+def _is_dearer(page_rows: int, end: int | None, total: int | None, missing: int) -> bool:
+    """Whether reading on costs more requests than asking for what is missing."""
+    if not page_rows or end is None or total is None:
+        return False
+    return math.ceil((total - end) / page_rows) > missing
+
+
+class _Wanted:
+    """The subjects by what a row can be matched with."""
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self._ids = {subject.recording_id: subject for subject in subjects if subject.recording_id}
+        self._meetings: dict[str, list[Subject]] = {}
+        for subject in subjects:
+            if subject.meeting_id:
+                self._meetings.setdefault(subject.meeting_id, []).append(subject)
+        self._newest: Seen = {}
+
+    @property
+    def has_meetings(self) -> bool:
+        return bool(self._meetings)
+
+    def pick(self, rows: Iterable[Recording]) -> Iterator[tuple[Subject, Recording]]:
+        """Match rows with recordings; note the candidates for meetings, whose newest is known at the end only."""
+        for row in rows:
+            if subject := self._ids.get(row.id):
+                yield subject, row
+            for candidate in self._meetings.get(_meeting_of(row) or "", ()):
+                best = self._newest.get(candidate)
+                if candidate.matches(row) and (best is None or _is_newer(row, best)):
+                    self._newest[candidate] = row
+
+    def absent(self, found: Seen, rows: Sequence[Recording]) -> Seen:
+        """Settle the meetings after a list that was read to its end, if its rows name their meetings."""
+        if not all(_meeting_of(row) for row in rows):
+            return {}
+        subjects = [subject for waiting in self._meetings.values() for subject in waiting]
+        return {subject: self._newest.get(subject) for subject in subjects if subject not in found}
+
+
+def _is_newer(row: Recording, other: Recording) -> bool:
+    return bool(row.invoked_time and other.invoked_time and row.invoked_time >= other.invoked_time)
+
+
+def _meeting_of(row: Recording) -> str | None:
+    return row.meeting_id or (row.meeting.id if row.meeting else None)
