@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from typing import Any
 
 import pytest
 
-from airflow_provider_realtimekit import waiting
+from airflow_provider_realtimekit import polling
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
@@ -17,14 +18,14 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
 )
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from airflow_provider_realtimekit.waiting import Wait, conclude, fault_event
+from airflow_provider_realtimekit.waiting import Wait, conclude, fault_event, story_of
 from tests.conftest import TOKEN
-from tests.tasks import first_event
+from tests.tasks import first_event, when
 
 
-def make(recording_id: str, **more: Any) -> RealtimeKitRecordingTrigger:
+def make(recording_id: str, poll_interval: float = 0.02, **more: Any) -> RealtimeKitRecordingTrigger:
     return RealtimeKitRecordingTrigger(
-        realtimekit_conn_id="realtimekit_default", poll_interval=0.02, recording_id=recording_id, **more
+        realtimekit_conn_id="realtimekit_default", poll_interval=poll_interval, recording_id=recording_id, **more
     )
 
 
@@ -67,27 +68,76 @@ def test_a_deadline_that_passed_while_nobody_looked_costs_one_look(emulator: Emu
     assert emulator.ledger.count() == 1
 
 
-def test_waits_share_one_client_and_the_last_one_closes_it(
+def test_a_thousand_waits_cost_one_look_at_the_connection_and_few_requests(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[Any] = []
+    reads: list[str] = []
 
-    class Counted(waiting.AsyncClient):
+    class Counted(polling.AsyncClient):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             built.append(self)
 
-    monkeypatch.setattr(waiting, "AsyncClient", Counted)
-    ids = emulator.world.seed(20, status="UPLOADED")
+    class Hook(polling.RealtimeKitHook):
+        async def get_async_credentials(self) -> Any:
+            reads.append(self.realtimekit_conn_id)
+            return await super().get_async_credentials()
+
+    monkeypatch.setattr(polling, "AsyncClient", Counted)
+    monkeypatch.setattr(polling, "RealtimeKitHook", Hook)
+    ids = emulator.world.seed(1000, status="UPLOADED")
+
+    async def wait_for_all() -> list[Any]:
+        return await asyncio.gather(*(first_event(make(recording_id, 30.0)) for recording_id in ids))
+
+    events = asyncio.run(wait_for_all())
+    assert [event["recording"]["id"] for event in events] == ids
+    assert len(reads) == 1
+    assert len(built) == 1
+    assert built[0]._http.is_closed
+    assert emulator.ledger.count() == 10
+    assert not polling._pollers
+    assert not polling._sources
+
+
+def test_the_event_tells_the_story_of_the_recording(emulator: EmulatorServer) -> None:
+    (recording_id,) = emulator.world.seed(1, status="RECORDING")
+    when(lambda: emulator.ledger.count("get") >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
+    event = asyncio.run(first_event(make(recording_id)))
+    assert [status for _, status in story_of(json.loads(json.dumps(event)))] == ["RECORDING", "UPLOADED"]
+
+
+def test_a_rotated_token_is_picked_up(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recording_id,) = emulator.world.seed(1, status="RECORDING")
+
+    def rotate() -> None:
+        connection = json.loads(os.environ["AIRFLOW_CONN_REALTIMEKIT_DEFAULT"]) | {"password": "the-next-token"}
+        monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", json.dumps(connection))
+        emulator.tokens.set_state(TOKEN, "refused")
+        emulator.world.jump(recording_id, "UPLOADED")
+
+    when(lambda: emulator.ledger.count("get") >= 2, rotate)
+    event = asyncio.run(first_event(make(recording_id)))
+    assert event["outcome"] == "uploaded"
+    assert emulator.ledger.count(status=401) == 1
+
+
+def test_a_storm_of_429_stops_all_requests_and_fails_nothing(emulator: EmulatorServer) -> None:
+    ids = emulator.world.seed(50, status="RECORDING")
+    emulator.configure(quota=20, quota_window=2, quota_block=2)
 
     async def wait_for_all() -> list[Any]:
         return await asyncio.gather(*(first_event(make(recording_id)) for recording_id in ids))
 
+    when(lambda: emulator.ledger.count() >= 5, lambda: [emulator.world.jump(i, "UPLOADED") for i in ids])
+    emulator.faults.add(operation="list", count=1, status=429, headers={"retry-after": "1"})
     events = asyncio.run(wait_for_all())
-    assert [event["recording"]["id"] for event in events] == ids
-    assert len(built) == 1
-    assert built[0]._http.is_closed
-    assert not waiting._shared
+
+    assert {event["outcome"] for event in events} == {"uploaded"}
+    refused = [entry for entry in emulator.ledger.requests if entry.status == 429]
+    assert len(refused) == 1
+    assert not [entry for entry in emulator.ledger.requests if 0 < entry.at - refused[0].at < 0.9]
 
 
 def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
@@ -95,7 +145,7 @@ def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
 
     async def cancel() -> None:
         tasks = [asyncio.create_task(first_event(make(recording_id))) for recording_id in ids]
-        while emulator.ledger.count("get") < 5:  # noqa: ASYNC110 (the server counts, on a thread of its own)
+        while not emulator.ledger.count():  # noqa: ASYNC110 (the server counts, on a thread of its own)
             await asyncio.sleep(0.005)
         for task in tasks:
             task.cancel()
@@ -103,7 +153,8 @@ def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(cancel())
-    assert not waiting._shared
+    assert not polling._pollers
+    assert not polling._sources
 
 
 @pytest.mark.parametrize(
