@@ -1,0 +1,507 @@
+"""What waiting for many recordings at once costs: the shared poller beside one GET per wait.
+
+Three contenders wait for the same recordings of the local RealtimeKit, each in a process of its own, one after the
+other in one run: the triggers of this provider; a GET per wait with aiohttp, as the best of today's providers do;
+a GET per wait with httpx. Both of the latter share one session among all waits. The recordings finish at random.
+
+    pip install aiohttp matplotlib            # beside this package with its extra "emulator"; Airflow brings neither
+    python benchmarks/waiting.py              # 100, 1,000 and 5,000 waits; about eight minutes
+    python benchmarks/waiting.py --quick      # 100 and 1,000, in more of a hurry; about three minutes
+    python benchmarks/waiting.py --save       # writes waiting.png and waiting.md beside this file, too
+
+Time is scaled: at a scale of 6, the interval of 30 s is one of 5 s. How each figure is made:
+
+requests per minute  what the server counted / minutes; a minute is 60 s / scale.
+delay                from the answer to the control request that finished the recording to the event, times the scale;
+                     so each millisecond that a request takes counts scale times. A finish not noticed by the end of
+                     the run counts as noticed then, and shows in the column "missed".
+loop lag             the most that a sleep of 20 ms overslept, in true milliseconds, from the start of the waits on.
+                     In brackets the most CPU time the loop's thread used from one tick to the next: a lag far above
+                     it is the machine's, not the contender's.
+CPU share            CPU seconds of the process from the start of the waits on / (wall seconds * scale): as many
+                     rounds take place in an unscaled minute as in a scaled one. Only what runs by the true clock, as
+                     the ticker itself does 50 times a second, is counted too low, by far less than 1 %.
+memory per wait      the greatest RSS from the start of the waits on - RSS before it, / waits. One wait has ended
+                     before, so that imports and clients are not counted as the waits'.
+
+All waits start together, as the triggerer starts them: a task each, and a turn of the loop after each. The quota
+gate of this provider and its half second of gathering are scaled as well; the server sets no quota. Each contender
+has the triggerer's modules loaded and logs JSON lines to a file, as the triggerer does.
+Exits with 1 if ours misses a target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import http.client
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+HERE = Path(__file__).resolve().parent
+INTERVAL = 30.0
+QUOTA = 240  # a minute: 1,200 in five
+OURS, AIOHTTP, HTTPX = "shared poller", "aiohttp, a GET per wait", "httpx, a GET per wait"
+SCALES = {100: 10.0, 1000: 6.0, 5000: 3.0}
+QUICK_SCALES = {100: 20.0, 1000: 12.0}
+# A round of 1,000 GETs keeps httpx busy for longer than a shorter interval lasts; with 5,000 it does at any scale.
+OWN_SCALES = {(1000, HTTPX): 2.0}
+TICK = 0.02
+ENDED = {"UPLOADED", "ERRORED"}
+RECORDINGS = "/accounts/account/realtime/kit/app/recordings"
+
+WaitFor = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a contender is to do; seconds are true ones."""
+
+    contender: str
+    base_url: str
+    waits: list[str]
+    warm_up: str
+    invoked_after: str
+    scale: float
+    seconds: float
+
+    @property
+    def interval(self) -> float:
+        return INTERVAL / self.scale
+
+
+@dataclass
+class Measured:
+    """What a contender saw of itself; seconds are true ones."""
+
+    ended: dict[str, float] = field(default_factory=dict)
+    errors: int = 0
+    lag: float = 0.0
+    own_lag: float = 0.0
+    rss_before: int = 0
+    rss_most: int = 0
+    cpu: float = 0.0
+    wall: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of a contender for a number of waits, in unscaled units."""
+
+    waits: int
+    contender: str
+    scale: float
+    per_minute: float
+    delay_p50: float
+    delay_p99: float
+    lag_ms: float
+    own_lag_ms: float
+    cpu_percent: float
+    kib_per_wait: float
+    missed: int
+    errors: int
+
+
+# The contenders, each in a process of its own
+
+
+@asynccontextmanager
+async def shared_poller(job: Job, seen: Measured) -> Any:
+    from airflow_provider_realtimekit import polling, quota
+    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+
+    polling.GATHER_SECONDS /= job.scale
+    quota.DEFAULT_WINDOW /= job.scale
+    quota.DEFAULT_BLOCK /= job.scale
+
+    async def wait_for(recording_id: str) -> None:
+        trigger = RealtimeKitRecordingTrigger(
+            realtimekit_conn_id="realtimekit_default",
+            poll_interval=job.interval,
+            recording_id=recording_id,
+            invoked_after=job.invoked_after,
+            deadline=time.time() + 24 * 3600,
+        )
+        async for event in trigger.run():
+            if event.payload["outcome"] != "uploaded":
+                seen.errors += 1
+                raise RuntimeError(event.payload)
+
+    yield wait_for
+
+
+@asynccontextmanager
+async def aiohttp_each(job: Job, seen: Measured) -> Any:
+    import aiohttp
+
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer token"}) as session:
+
+        async def get(recording_id: str) -> Any:
+            async with session.get(f"{job.base_url}{RECORDINGS}/{recording_id}") as response:
+                response.raise_for_status()
+                return await response.json()
+
+        yield one_by_one(get, job, seen, (aiohttp.ClientError, TimeoutError))
+
+
+@asynccontextmanager
+async def httpx_each(job: Job, seen: Measured) -> Any:
+    import httpx
+
+    # A wait for one of the hundred connections is no fault of the server's.
+    timeout = httpx.Timeout(60.0, pool=None)
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer token"}, timeout=timeout) as client:
+
+        async def get(recording_id: str) -> Any:
+            response = await client.get(f"{job.base_url}{RECORDINGS}/{recording_id}")
+            return response.raise_for_status().json()
+
+        yield one_by_one(get, job, seen, (httpx.HTTPError,))
+
+
+def one_by_one(get: Callable[[str], Awaitable[Any]], job: Job, seen: Measured, errors: tuple[Any, ...]) -> WaitFor:
+    async def wait_for(recording_id: str) -> None:
+        while True:
+            try:
+                if (await get(recording_id))["data"]["status"] in ENDED:
+                    return
+            except errors:
+                seen.errors += 1
+            await asyncio.sleep(job.interval)
+
+    return wait_for
+
+
+CONTENDERS = {OURS: shared_poller, AIOHTTP: aiohttp_each, HTTPX: httpx_each}
+
+
+async def contend(job: Job, ready: Callable[[], None]) -> Measured:
+    """Warm up, say so, and wait for all recordings when told to."""
+    seen = Measured()
+    async with CONTENDERS[job.contender](job, seen) as wait_for:
+        await wait_for(job.warm_up)
+        gc.collect()
+        seen.rss_before = seen.rss_most = rss()
+        ready()
+        ticker = asyncio.create_task(tick(seen))
+        began, cpu = time.monotonic(), time.process_time()
+        tasks = await start_all(job, wait_for, seen)
+        await asyncio.sleep(began + job.seconds - time.monotonic())
+        seen.cpu, seen.wall = time.process_time() - cpu, time.monotonic() - began
+        for task in (ticker, *tasks):
+            task.cancel()
+        await asyncio.gather(ticker, *tasks, return_exceptions=True)
+    return seen
+
+
+async def start_all(job: Job, wait_for: WaitFor, seen: Measured) -> list[asyncio.Task[None]]:
+    async def wait_and_note(recording_id: str) -> None:
+        await wait_for(recording_id)
+        seen.ended[recording_id] = time.time()
+
+    tasks = []
+    for recording_id in job.waits:
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(wait_and_note(recording_id)))
+    return tasks
+
+
+async def tick(seen: Measured) -> None:
+    """Note how late the loop is, how busy, and once a second how large the process."""
+    ticks = 0
+    while True:
+        began, cpu = time.monotonic(), time.thread_time()
+        await asyncio.sleep(TICK)
+        seen.lag = max(seen.lag, time.monotonic() - began - TICK)
+        seen.own_lag = max(seen.own_lag, time.thread_time() - cpu)
+        ticks += 1
+        if ticks % 50 == 0:
+            seen.rss_most = max(seen.rss_most, rss())
+
+
+def rss() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def pose_as_triggerer() -> None:
+    """Load what a triggerer has loaded, whoever contends: the garbage collector walks it all. Log as it does."""
+    import airflow.jobs.triggerer_job_runner  # noqa: F401
+    from airflow.sdk.log import configure_logging
+
+    configure_logging(json_output=True, output=os.fdopen(2, "wb", buffering=0, closefd=False))
+
+
+def contend_here() -> None:
+    # Whatever is logged goes to a file: a full pipe that nobody reads would hold up the loop.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)
+        pose_as_triggerer()
+
+        def ready() -> None:
+            print("ready", file=answers, flush=True)
+            sys.stdin.readline()
+
+        job = Job(**json.loads(sys.stdin.readline()))
+        print(json.dumps(asdict(asyncio.run(contend(job, ready)))), file=answers)
+
+
+# The server, and who finishes the recordings
+
+
+class Emulator:
+    """The control interface of the local RealtimeKit."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self._http = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=60)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        self._http.request(method, f"/_emulator{path}", json.dumps(body), {"Content-Type": "application/json"})
+        response = self._http.getresponse()
+        text = response.read()
+        # The server closes what is idle for some seconds.
+        self._http.close()
+        if response.status >= 300:
+            raise RuntimeError(f"{method} {path}: {response.status} {text[:200]!r}")
+        return json.loads(text)
+
+    def seed(self, count: int, status: str) -> list[str]:
+        answer = self.call("POST", "/recordings", {"count": count, "status": status})
+        ids: list[str] = answer["ids"] if isinstance(answer, dict) else answer
+        return ids
+
+    def polls(self) -> int:
+        counts = self.call("GET", "/ledger")["counts"]
+        return sum(sum(counts.get(operation, {}).values()) for operation in ("list", "get"))
+
+
+@contextmanager
+def emulator() -> Iterator[Emulator]:
+    command = [sys.executable, "-m", "airflow_provider_realtimekit.emulator", "--media", "tiny", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield Emulator(server.stdout.readline().split()[-1])
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def contender_process(home: str, base_url: str) -> Iterator[subprocess.Popen[str]]:
+    connection = {
+        "conn_type": "realtimekit",
+        "host": base_url,
+        "login": "account",
+        "password": "token",
+        "extra": {"app_id": "app"},
+    }
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": home,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_REALTIMEKIT_DEFAULT": json.dumps(connection),
+    }
+    command = [sys.executable, str(HERE / "waiting.py"), "--contender"]
+    with (
+        open(Path(home) / "stderr", "w+", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as process,
+    ):
+        try:
+            yield process
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read()[-4000:])
+            raise
+        finally:
+            process.kill()
+
+
+def say(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    if answer := process.stdout.readline():
+        return answer
+    raise RuntimeError("a contender gave up")
+
+
+def finish_at_random(server: Emulator, job: Job, share: float) -> dict[str, float]:
+    """Let a share of the recordings finish over the run, early enough to be noticed; return when each did."""
+    chance = random.Random(len(job.waits))
+    chosen = chance.sample(job.waits, round(share * len(job.waits)))
+    span = job.seconds - 1.5 * job.interval
+    began = time.monotonic()
+    finished = {}
+    for moment, recording_id in zip(sorted(chance.uniform(0.0, span) for _ in chosen), chosen, strict=True):
+        time.sleep(max(0.0, began + moment - time.monotonic()))
+        server.call("POST", f"/recordings/{recording_id}/status", {"status": "UPLOADED"})
+        finished[recording_id] = time.time()
+    return finished
+
+
+# The run
+
+
+def run_one(contender: str, waits: int, scale: float, options: argparse.Namespace) -> Row:
+    seconds = options.minutes * 60 / scale
+    with tempfile.TemporaryDirectory() as home, emulator() as server:
+        with contender_process(home, server.base_url) as process:
+            since = datetime.fromtimestamp(time.time() - 2, UTC).isoformat()
+            warm_up = server.seed(1, "UPLOADED")[0]
+            job = Job(contender, server.base_url, server.seed(waits, "RECORDING"), warm_up, since, scale, seconds)
+            say(process, json.dumps(asdict(job)))
+            hear(process)
+            before = server.polls()
+            say(process, "go")
+            finished = finish_at_random(server, job, options.finish)
+            measured = Measured(**json.loads(hear(process)))
+            over = time.time()
+        return figures(job, measured, finished, over, server.polls() - before)
+
+
+def figures(job: Job, seen: Measured, finished: dict[str, float], over: float, polls: int) -> Row:
+    delays = [seen.ended.get(recording_id, over) - moment for recording_id, moment in finished.items()]
+    hundredths = statistics.quantiles(delays, n=100, method="inclusive")
+    count = len(job.waits)
+    return Row(
+        waits=count,
+        contender=job.contender,
+        scale=job.scale,
+        per_minute=polls / (seen.wall * job.scale / 60),
+        delay_p50=hundredths[49] * job.scale,
+        delay_p99=hundredths[98] * job.scale,
+        lag_ms=seen.lag * 1000,
+        own_lag_ms=seen.own_lag * 1000,
+        cpu_percent=100 * seen.cpu / (seen.wall * job.scale),
+        kib_per_wait=(seen.rss_most - seen.rss_before) / 1024 / count,
+        missed=len(finished.keys() - seen.ended.keys()),
+        errors=seen.errors,
+    )
+
+
+HEAD = (
+    "| waits | contender | scale | requests/min | delay p50 s | delay p99 s | loop lag ms (own) "
+    "| CPU % of a core | KiB per wait | missed | errors |\n|" + "---|" * 11
+)
+
+
+def line(row: Row) -> str:
+    return (
+        f"| {row.waits:>5,} | {row.contender:<23} | {row.scale:g} | {row.per_minute:>8,.1f} | {row.delay_p50:>5.1f} "
+        f"| {row.delay_p99:>5.1f} | {row.lag_ms:>6,.0f} ({row.own_lag_ms:,.0f}) | {row.cpu_percent:>5.1f} "
+        f"| {row.kib_per_wait:>5.1f} | {row.missed} | {row.errors} |"
+    )
+
+
+def targets(rows: list[Row]) -> list[tuple[str, float, float]]:
+    """Return what is to be reached: its name, the figure, and the most it may be."""
+    found = {(row.waits, row.contender): row for row in rows}
+    goals = []
+    if ours := found.get((1000, OURS)):
+        each = found[1000, AIOHTTP].per_minute
+        goals += [
+            ("1,000 waits: requests, % of those of one GET per wait", 100 * ours.per_minute / each, 2.0),
+            ("1,000 waits: delay p99, s", ours.delay_p99, INTERVAL + 5),
+            ("1,000 waits: greatest loop lag, ms", ours.lag_ms, 100.0),
+            ("1,000 waits: CPU, % of a core", ours.cpu_percent, 10.0),
+            ("1,000 waits: memory, KiB per wait", ours.kib_per_wait, 20.0),
+        ]
+    if ours := found.get((5000, OURS)):
+        goals.append(
+            ("5,000 waits: requests in 5 minutes, with 300 starts and stops", 5 * ours.per_minute + 300, 1200.0)
+        )
+    goals += [(f"{r.waits:,} waits: missed or failed", r.missed + r.errors, 0.0) for r in rows if r.contender == OURS]
+    return goals
+
+
+def verdict(goals: list[tuple[str, float, float]]) -> str:
+    return "\n".join(
+        f"- {'met   ' if figure <= most else 'MISSED'} {name}: {figure:,.2f} (at most {most:,g})"
+        for name, figure, most in goals
+    )
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for contender, marker in zip(CONTENDERS, "os^", strict=True):
+        points = sorted((row.waits, row.per_minute) for row in rows if row.contender == contender)
+        axes.plot(*zip(*points, strict=True), marker=marker, label=contender)
+    axes.axhline(QUOTA, color="black", linestyle="--", label=f"Cloudflare's quota: {QUOTA} a minute")
+    axes.set(xscale="log", yscale="log", xlabel="recordings waited for at once", ylabel="requests per minute")
+    axes.set_title(f"Waiting for recordings, looked at every {INTERVAL:g} s")
+    ticks = sorted({row.waits for row in rows})
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="100 and 1,000 waits only, at larger scales")
+    parser.add_argument("--save", action="store_true", help="write waiting.png and waiting.md beside this file")
+    parser.add_argument("--minutes", type=float, default=3.0, help="unscaled length of each run (default: 3)")
+    parser.add_argument("--finish", type=float, default=0.5, help="share of the recordings that finish (default: 0.5)")
+    parser.add_argument("--waits", type=int, action="append", choices=SCALES, help="only so many; may repeat")
+    parser.add_argument("--only-ours", action="store_true", help="no comparison; judges nothing")
+    parser.add_argument("--contender", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    if options.contender:
+        contend_here()
+        return 0
+    scales = QUICK_SCALES if options.quick else SCALES
+    sizes = [size for size in scales if size in (options.waits or scales)]
+    about = (
+        f"A look every {INTERVAL:g} s, {options.minutes:g} minutes a run, {options.finish:.0%} of the recordings finish"
+        " in it. Times are scaled back: see the head of waiting.py for how."
+    )
+    print(f"{about}\n\n{HEAD}", flush=True)
+    rows: list[Row] = []
+    for size in sizes:
+        for contender in [OURS] if options.only_ours else CONTENDERS:
+            rows.append(run_one(contender, size, OWN_SCALES.get((size, contender), scales[size]), options))
+            print(line(rows[-1]), flush=True)
+    if options.only_ours:
+        return 0
+    goals = targets(rows)
+    print(f"\n{verdict(goals)}")
+    if options.save:
+        draw(rows, HERE / "waiting.png")
+        table = "\n".join([HEAD, *map(line, rows)])
+        (HERE / "waiting.md").write_text(f"# Waiting\n\n{about}\n\n{table}\n\n{verdict(goals)}\n", encoding="utf-8")
+    return int(any(figure > most for _, figure, most in goals))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
