@@ -69,8 +69,16 @@ def test_an_empty_answer_to_a_composite_start_is_doubtful(face: Face, outcome: h
     assert face.methods == ["POST"]
 
 
+REFUSALS = [
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.Response(429, headers={"retry-after": "1"}),
+]
+
+
 @both_starts
-@pytest.mark.parametrize("fault", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, no(429)], ids=label)
+@pytest.mark.parametrize("fault", REFUSALS, ids=label)
 def test_a_start_that_surely_was_not_processed_is_sent_again(face: Face, start: str, fault: Any) -> None:
     assert face.answers(fault, fault, ok()).run(STARTS[start]()).id == "rec-1"
     assert face.methods == ["POST"] * 3

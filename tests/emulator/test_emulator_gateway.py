@@ -83,8 +83,8 @@ def test_unknown_routes_and_methods_are_refused_by_the_gateway(http: httpx.Clien
 def test_every_answer_of_the_api_says_what_is_left_of_the_quota(http: httpx.Client) -> None:
     for path in (LIST, f"{LIST}/unheard-of", VERIFY, "/client/v4/nothing"):
         response = http.get(path, headers=bearer("token"))
-        assert response.headers["ratelimit"] == '"default";r=1200;t=300'
-        assert response.headers["ratelimit-policy"] == '"default";q=1200;w=300'
+        assert response.headers["ratelimit"] == '"default";r=1000000;t=300'
+        assert response.headers["ratelimit-policy"] == '"default";q=1000000;w=300'
     assert "ratelimit" not in http.get("/files/none/none").headers
 
 

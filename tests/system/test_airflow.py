@@ -71,6 +71,9 @@ def test_skips_and_failures_agree_in_every_mode(airflow_stack: LocalAirflow, emu
         for kind in ("plain", "soft"):
             waiting = f"deferrable-{subject}-{kind}"
             airflow_stack.wait_for_task("system_outcomes", run_id, waiting, "deferred", timeout=180)
+    # By then Airflow's scheduler has taken note of all the deferrals.
+    asked = count_looks(emulator_control)
+    airflow_stack.wait_for(lambda: count_looks(emulator_control) > asked + 40, "the sensors look", timeout=120)
     for name, status in (("uploaded", "UPLOADED"), ("errored", "ERRORED")):
         emulator_control.post(f"recordings/{recordings[name]}/status", json={"status": status}).raise_for_status()
 
@@ -89,6 +92,11 @@ def test_skips_and_failures_agree_in_every_mode(airflow_stack: LocalAirflow, emu
         if found[task_id] != state
     }
     assert found == wanted, "\n".join(f"{task_id}:\n" + "\n".join(log) for task_id, log in logs.items())
+
+
+def count_looks(emulator_control: httpx.Client) -> int:
+    counts = emulator_control.get("ledger").json()["counts"]
+    return sum(sum(counts.get(operation, {}).values()) for operation in ("get", "list"))
 
 
 def everything_written(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,8 @@ from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 
 MODES = {
     "poke": {"mode": "poke", "deferrable": False},
-    # Airflow takes a task that is queued again within moments for one that its executor lost.
+    # Airflow takes a task that is queued again within moments, after a reschedule or a deferral, for one that its
+    # executor lost. So nothing here comes back that soon.
     "reschedule": {"mode": "reschedule", "deferrable": False, "poke_interval": 10},
     "deferrable": {"deferrable": True},
 }
@@ -20,7 +21,7 @@ with DAG(
     default_args={"retries": 0},
 ):
     for mode, settings in MODES.items():
-        for subject, timeout in (("uploaded", 600), ("errored", 600), ("running", 2)):
+        for subject, timeout in (("uploaded", 600), ("errored", 600), ("running", 15)):
             for soft_fail in (False, True):
                 RealtimeKitRecordingSensor(
                     task_id=f"{mode}-{subject}-{'soft' if soft_fail else 'plain'}",
