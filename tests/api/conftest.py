@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_realtimekit import client
+from airflow_provider_realtimekit.quota import Gate
+
 from .support import Clock, Face, patch_sleep
 
 
@@ -9,4 +12,6 @@ from .support import Clock, Face, patch_sleep
 def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Face:
     clock = Clock()
     patch_sleep(monkeypatch, clock)
+    gate = Gate(clock=clock)
+    monkeypatch.setattr(client, "gate_for", lambda *_: gate)
     return Face(request.param, clock)

@@ -16,7 +16,6 @@ import pytest
 from airflow_provider_realtimekit import client as client_module
 from airflow_provider_realtimekit.api import RecordingsAPI
 from airflow_provider_realtimekit.client import AsyncClient, Client, Credentials
-from airflow_provider_realtimekit.quota import Gate
 from airflow_provider_realtimekit.retry import RetryPolicy
 
 ACCOUNT, APP, TOKEN = "acc-1", "app-1", "cfTok-9f31c7ab02d4e685"
@@ -168,5 +167,3 @@ class Face:
 def patch_sleep(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=clock.sleep))
     monkeypatch.setattr(client_module, "asyncio", SimpleNamespace(sleep=clock.asleep))
-    gate = Gate(clock=clock)
-    monkeypatch.setattr(client_module, "gate_for", lambda *_: gate)
