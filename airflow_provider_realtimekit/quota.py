@@ -54,7 +54,7 @@ class _Sent:
         whole = max(1, int(limit))
         if len(self._times) < whole:
             return 0.0
-        return max(0.0, self._times[-whole] + window - now)
+        return min(window, max(0.0, self._times[-whole] + window - now))
 
 
 class Gate:

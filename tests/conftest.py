@@ -19,10 +19,17 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
+import hypothesis  # noqa: E402 (after the settings)
 import pytest  # noqa: E402 (after the settings)
 
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.emulator import EmulatorServer
+
+# CI looks for the same examples each time, so that what it says depends on the change alone; a developer's runs
+# go on looking for others.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 TOKEN = "token-that-nobody-may-see"
 ACCOUNT = "account-1"
