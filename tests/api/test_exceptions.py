@@ -15,7 +15,13 @@ CLASSES = {
     for name, value in vars(exceptions).items()
     if inspect.isclass(value) and value.__module__ == exceptions.__name__
 }
-FAIL_AT_ONCE = {"RealtimeKitInputError", "RealtimeKitAuthError", "RecordingFailedError", "RecordingTimeoutError"}
+FAIL_AT_ONCE = {
+    "RealtimeKitInputError",
+    "RealtimeKitAuthError",
+    "RecordingFailedError",
+    "RecordingTimeoutError",
+    "StartOutcomeUnknownError",
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)
