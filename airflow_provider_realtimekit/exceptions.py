@@ -21,7 +21,8 @@
         └── DownloadError              a file did not arrive whole
 
 *Fails at once* means that the class is also Airflow's ``AirflowFailException``: a retry of the task cannot
-help, or could record twice. The base is an ordinary exception and not an ``AirflowException``, because a deferrable sensor with
+help, or could record twice. The base is an ordinary exception and not an ``AirflowException``, because a
+deferrable sensor with
 ``soft_fail`` skips on every ``AirflowException`` and would hide an outage as a skip.
 
 No message holds a token, a header, a storage credential or a signed URL.
@@ -111,7 +112,8 @@ class RealtimeKitResponseError(RealtimeKitError):
 class StartOutcomeUnknownError(RealtimeKitError, AirflowFailException):
     """A start was sent and no clear answer came: the recording may be running.
 
-    It is not sent again on a guess, by a retry of the task neither. The meeting's active recording, or the list of its recordings, tells.
+    It is not sent again on a guess, by a retry of the task neither.
+    The meeting's active recording, or the list of its recordings, tells.
 
     :param message: what happened
     :param meeting_id: the meeting to look at
