@@ -43,6 +43,7 @@ T = TypeVar("T")
 Flow = Generator[httpx.Request | float, httpx.Response, T]
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+DEFAULT_TIMEOUT = 30.0
 # How far the server's clock and ours may be apart, and how far its Date header (whole seconds) is from the truth.
 CLOCK_SLACK = pendulum.duration(seconds=60)
 DATE_SLACK = pendulum.duration(seconds=1)
@@ -55,11 +56,13 @@ class RecordingsAPI:
     :param account_id: Cloudflare's account id
     :param app_id: the RealtimeKit app's id; its form is not checked
     :param base_url: where the API lives, up to and including ``/client/v4``
+    :param timeout: seconds that a request may take: for so long a start in doubt may still take effect
     """
 
     account_id: str
     app_id: str
     base_url: str = DEFAULT_BASE_URL
+    timeout: float = DEFAULT_TIMEOUT
 
     def get_recording(self, recording_id: str) -> Flow[Recording]:
         """Fetch a recording: ``GET …/recordings/{recording_id}``."""
@@ -69,15 +72,20 @@ class RecordingsAPI:
 
     def get_active_recording(self, meeting_id: str) -> Flow[Recording | None]:
         """Fetch a meeting's active recording, ``None`` if there is none: ``GET …/active-recording/{meeting_id}``."""
+        recording, _ = yield from self.look_at_active(meeting_id)
+        return recording
+
+    def look_at_active(self, meeting_id: str) -> Flow[tuple[Recording | None, pendulum.DateTime | None]]:
+        """Fetch a meeting's active recording, and the server's time at the answer as far as it tells."""
         ref = MeetingRef.checked(meeting_id=meeting_id)
         response = yield self._request("active", "GET", f"/active-recording/{ref.meeting_id}")
         try:
-            data = decipher(response)
+            recording = read_recording(decipher(response), response)
         except RealtimeKitRouteError:
             raise
         except RealtimeKitNotFoundError:
-            return None
-        return read_recording(data, response)
+            return None, server_time(response)
+        return recording, server_time(response)
 
     def pause_recording(self, recording_id: str) -> Flow[Recording]:
         """Pause a recording: ``PUT …/recordings/{recording_id}`` with ``pause``."""
@@ -248,9 +256,10 @@ class RecordingsAPI:
         try:
             found = yield from self.get_newest_recording(meeting_id, since)
         except RealtimeKitError as error:
-            raise _doubt(f"the API accepted the start but cannot show it: {error}", meeting_id) from error
+            what = f"the API accepted the start but cannot show it: {error}"
+            raise _doubt(what, meeting_id, accepted=True) from error
         if found is None:
-            raise _doubt("the API accepted the start but shows no recording yet", meeting_id)
+            raise _doubt("the API accepted the start but shows no recording yet", meeting_id, accepted=True)
         return found
 
     def _request(
@@ -299,9 +308,10 @@ def _is_doubtful(error: Exception) -> bool:
     return True
 
 
-def _doubt(what: str, meeting_id: str) -> StartOutcomeUnknownError:
+def _doubt(what: str, meeting_id: str, *, accepted: bool = False) -> StartOutcomeUnknownError:
     return StartOutcomeUnknownError(
         f"the start of a recording of meeting {meeting_id} was sent, but whether it took effect is not known: {what}. "
         "It is not sent again, since that could record twice: look at the meeting's active recording",
         meeting_id=meeting_id,
+        accepted=accepted,
     )

@@ -11,13 +11,11 @@ from typing import Self
 import httpx
 
 from airflow_provider_realtimekit import __version__
-from airflow_provider_realtimekit.api import DEFAULT_BASE_URL, Flow, RecordingsAPI, T
+from airflow_provider_realtimekit.api import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Flow, RecordingsAPI, T
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.pages import PageWalk
 from airflow_provider_realtimekit.quota import DEFAULT_POLLING_SHARE, gate_for
 from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, Outcome, RetryPolicy, Rules, steps
-
-DEFAULT_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Credentials:
     @property
     def api(self) -> RecordingsAPI:
         """The flows for this app."""
-        return RecordingsAPI(self.account_id, self.app_id, self.base_url)
+        return RecordingsAPI(self.account_id, self.app_id, self.base_url, self.timeout)
 
     def rules(self, policy: RetryPolicy | None) -> Rules:
         """Return what every request with these credentials goes by."""

@@ -26,7 +26,8 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
     :param app_id: another app than the connection's
     :raises RealtimeKitInputError: naming the field that is missing or malformed
     """
-    from airflow_provider_realtimekit.client import DEFAULT_TIMEOUT, Credentials
+    from airflow_provider_realtimekit.api import DEFAULT_TIMEOUT
+    from airflow_provider_realtimekit.client import Credentials
     from airflow_provider_realtimekit.quota import DEFAULT_POLLING_SHARE
     from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE
 

@@ -12,13 +12,16 @@
     ├── RealtimeKitConnectionError     no answer
     ├── RealtimeKitResponseError       an answer that makes no sense
     ├── StartOutcomeUnknownError       a start was sent, and may have taken effect       fails at once
+    ├── StartUnsettledError            the same, in a task whose next try settles it     task retries
     └── RecordingError                 something is wrong with one recording
         ├── RecordingFailedError       ERRORED                                           fails at once
         ├── RecordingStuckError        INVOKED for too long
+        ├── RecordingActiveError       another recording runs, and if_active is "fail"
         ├── RecordingStateError        an action did not lead to the state it aims at
         ├── RecordingTimeoutError      not finished within the time given                fails at once
         ├── RecordingUnavailableError  the recording has no file to fetch
-        └── DownloadError              a file did not arrive whole
+        │   └── RecordingExpiredError  the bucket has deleted its files                  fails at once
+        └── DownloadError              a file did not arrive whole, or could not be stored
 
 *Fails at once* means that the class is also Airflow's ``AirflowFailException``: a retry of the task cannot
 help, or could record twice. The base is an ordinary exception and not an ``AirflowException``, because a
@@ -112,16 +115,22 @@ class RealtimeKitResponseError(RealtimeKitError):
 class StartOutcomeUnknownError(RealtimeKitError, AirflowFailException):
     """A start was sent and no clear answer came: the recording may be running.
 
-    It is not sent again on a guess, by a retry of the task neither.
+    It is not sent again on a guess, by a retry of the task neither, and looking did not settle it.
     The meeting's active recording, or the list of its recordings, tells.
 
     :param message: what happened
     :param meeting_id: the meeting to look at
+    :param accepted: whether the API said that it took the start, and only does not show what came of it
     """
 
-    def __init__(self, message: str, *, meeting_id: str | None = None) -> None:
+    def __init__(self, message: str, *, meeting_id: str | None = None, accepted: bool = False) -> None:
         super().__init__(message)
         self.meeting_id = meeting_id
+        self.accepted = accepted
+
+
+class StartUnsettledError(RealtimeKitError):
+    """A start in doubt, of a task that remembers it: its next try looks what came of it before it starts anything."""
 
 
 class RecordingError(RealtimeKitError):
@@ -144,6 +153,10 @@ class RecordingStuckError(RecordingError):
     """The recording stayed in INVOKED for longer than allowed."""
 
 
+class RecordingActiveError(RecordingError):
+    """The meeting is being recorded by somebody else, and ``if_active`` is ``fail``."""
+
+
 class RecordingStateError(RecordingError):
     """After an action the recording is not in the state that the action aims at."""
 
@@ -156,5 +169,18 @@ class RecordingUnavailableError(RecordingError):
     """The recording has no file that could be fetched: not uploaded, expired, or stored elsewhere."""
 
 
+class RecordingExpiredError(RecordingUnavailableError, AirflowFailException):
+    """The recording's files are gone: the bucket keeps them for 7 days only.
+
+    :param message: what is gone, and since when
+    :param recording_id: of which recording
+    :param expired_at: when it expired, in ISO 8601, where the API told
+    """
+
+    def __init__(self, message: str, *, recording_id: str | None = None, expired_at: str | None = None) -> None:
+        super().__init__(message, recording_id=recording_id)
+        self.expired_at = expired_at
+
+
 class DownloadError(RecordingError):
-    """A file did not arrive whole."""
+    """A file did not arrive whole, or could not be stored; nothing is left of it."""

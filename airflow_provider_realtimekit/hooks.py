@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_realtimekit import starting
 from airflow_provider_realtimekit.api import Flow, RecordingsAPI
 from airflow_provider_realtimekit.client import AsyncClient, Client, Credentials
 from airflow_provider_realtimekit.connections import read_credentials
@@ -103,6 +104,8 @@ class RealtimeKitHook(BaseHook):
     aget_active_recording = _async(RecordingsAPI.get_active_recording)
     start_recording = _sync(RecordingsAPI.start_recording)
     astart_recording = _async(RecordingsAPI.start_recording)
+    ensure_recording = _sync(starting.ensure_recording)
+    aensure_recording = _async(starting.ensure_recording)
     start_track_recording = _sync(RecordingsAPI.start_track_recording)
     astart_track_recording = _async(RecordingsAPI.start_track_recording)
     pause_recording = _sync(RecordingsAPI.pause_recording)
@@ -180,8 +183,10 @@ class RealtimeKitHook(BaseHook):
 
     async def get_async_client(self) -> AsyncClient:
         """Return the asynchronous client that all of this hook's calls share."""
+        credentials = await self.get_async_credentials()
+        # Nothing is awaited from here on: calls that start at once share one client.
         if self._async_client is None:
-            self._async_client = AsyncClient(await self.get_async_credentials(), self.policy)
+            self._async_client = AsyncClient(credentials, self.policy)
         return self._async_client
 
     def get_conn(self) -> Client:

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_realtimekit.deferral import default_deferrable, defer, seconds
+from airflow_provider_realtimekit.deferral import default_deferrable, defer, out_of_time, seconds, tell_story
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAuthError,
     RealtimeKitInputError,
@@ -64,6 +64,8 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
     :param fail_on_error: whether ERRORED fails the task; if not, the recording is returned (default: yes)
     :param invoked_timeout: seconds that the recording may stay in INVOKED (default: 600)
     :param deferrable: whether to wait in the triggerer (default: ``[operators] default_deferrable``)
+    :param stop_on_kill: whether ``recording_id`` is stopped when a person marks the task as failed or successful, or
+        clears it (default: no, since a sensor looks at what others started)
     :param poke_interval: seconds between two looks (default: 30)
     :param timeout: seconds to wait, counted from the first try where Airflow keeps task state (3.3), and from
         this try before (default: ``[sensors] default_timeout``)
@@ -90,6 +92,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         fail_on_error: bool = True,
         invoked_timeout: float = 600.0,
         deferrable: bool | None = None,
+        stop_on_kill: bool = False,
         realtimekit_conn_id: str = DEFAULT_CONN_NAME,
         app_id: str | None = None,
         poke_interval: float = 30.0,
@@ -103,6 +106,8 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         self.invoked_after = invoked_after
         self.fail_on_error = fail_on_error
         self.invoked_timeout = seconds("invoked_timeout", invoked_timeout)
+        self.stop_on_kill = stop_on_kill
+        self._ti: Any = None
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     @cached_property
@@ -111,6 +116,24 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         from airflow_provider_realtimekit.hooks import RealtimeKitHook
 
         return RealtimeKitHook(self.realtimekit_conn_id, self.app_id)
+
+    def on_kill(self) -> None:
+        """Stop the recording if that was asked for and a person ended the task."""
+        if self.stop_on_kill and self.recording_id:
+            from airflow_provider_realtimekit.killing import on_worker
+
+            on_worker(self._stop_if_killed)
+
+    def _stop_if_killed(self) -> None:
+        from airflow_provider_realtimekit.hooks import RealtimeKitHook
+        from airflow_provider_realtimekit.killing import is_kill, task_state
+        from airflow_provider_realtimekit.models import Action
+
+        if self._ti is None or not is_kill(task_state(self._ti)):
+            return
+        with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
+            recording = hook.reach(str(self.recording_id), Action.STOP)
+        self.log.info("Recording %s was stopped and is %s", recording.id, recording.status)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
@@ -122,6 +145,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
+        self._ti = context["ti"]
         with self._verdict():
             if self.mode == "poke" or self.deferrable:
                 # Airflow counts from the first try by itself only when the task was rescheduled.
@@ -137,10 +161,9 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         self, context: Context, event: Event | None = None, wait: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting import Wait, story_of
+        from airflow_provider_realtimekit.waiting import Wait
 
-        for moment, status in story_of(event):
-            self.log.info("It was %s at %s", status, moment)
+        tell_story(self.log, event)
         return self._conclude(event, Wait(**(wait or {})))
 
     def _defer(self) -> dict[str, Any]:
@@ -150,7 +173,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         recording = self._look(wait)
         if event := judge(recording, wait):
             return self._conclude(event, wait)
-        return defer(self, wait.seen(recording), self.poke_interval, self.timeout)
+        return defer(self, wait.seen(recording), self.poke_interval, stop_on_kill=self.stop_on_kill)
 
     def _look(self, wait: Wait) -> Recording | None:
         from airflow_provider_realtimekit.waiting import look
@@ -163,7 +186,9 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         try:
             result = conclude(event, wait, fail_on_error=self.fail_on_error)
         except RecordingTimeoutError as error:
-            raise AirflowSensorTimeout(str(error)) from error
+            if wait.limit == "timeout":
+                raise AirflowSensorTimeout(str(error)) from error
+            raise out_of_time(error, wait) from None
         self.log.info("Recording %s is %s", result["id"], result["status"])
         return result
 

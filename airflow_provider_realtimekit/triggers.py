@@ -21,6 +21,8 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
     :param realtimekit_conn_id: connection of type ``realtimekit``
     :param app_id: another app than the connection's
     :param poll_interval: seconds between two looks
+    :param stop_on_kill: whether the recording is stopped (``PUT …/recordings/{recording_id}``) when a person kills
+        the deferred task: marks it as failed or successful, or clears it. Airflow 3.3 and later
     :param wait: the fields of :class:`~.waiting.Wait`
     """
 
@@ -30,12 +32,14 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         realtimekit_conn_id: str,
         app_id: str | None = None,
         poll_interval: float = 30.0,
+        stop_on_kill: bool = False,
         **wait: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.realtimekit_conn_id = realtimekit_conn_id
         self.app_id = app_id
         self.poll_interval = poll_interval
+        self.stop_on_kill = stop_on_kill
         self._wait = wait
 
     @property
@@ -51,6 +55,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
             "realtimekit_conn_id": self.realtimekit_conn_id,
             "app_id": self.app_id,
             "poll_interval": self.poll_interval,
+            "stop_on_kill": self.stop_on_kill,
             **asdict(self.wait),
         }
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
@@ -58,6 +63,18 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire."""
         yield TriggerEvent(await self._run())
+
+    async def on_kill(self) -> None:
+        """Stop the recording, if that was asked for and a person has ended the task.
+
+        Never done in ``cleanup``, which runs at each restart of a triggerer, too.
+        """
+        recording_id = self.wait.recording_id
+        if not self.stop_on_kill or recording_id is None:
+            return
+        from airflow_provider_realtimekit.killing import stop_if_killed
+
+        await stop_if_killed(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id)
 
     async def _run(self) -> dict[str, Any]:
         from airflow_provider_realtimekit.polling import wait_for

@@ -53,6 +53,7 @@ class Wait:
     :param invoked_timeout: seconds that the recording may stay in INVOKED
     :param deadline: when the wait ends at the latest, in seconds since the epoch: it must not start again
         when the wait moves to another process
+    :param limit: which of the task's limits the deadline is: ``timeout`` or ``execution_timeout``
     """
 
     recording_id: str | None = None
@@ -60,6 +61,7 @@ class Wait:
     invoked_after: str | None = None
     invoked_timeout: float = 600.0
     deadline: float | None = None
+    limit: str = "timeout"
 
     @property
     def subject(self) -> str:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_realtimekit.deferral import default_deferrable, defer, make_trigger, seconds
+from airflow_provider_realtimekit.deferral import (
+    default_deferrable,
+    defer,
+    make_trigger,
+    out_of_time,
+    seconds,
+    tell_story,
+)
+from airflow_provider_realtimekit.exceptions import RecordingTimeoutError
 from airflow_provider_realtimekit.get_provider_info import DEFAULT_CONN_NAME
 from airflow_provider_realtimekit.links import RealtimeKitAppLink
 
@@ -92,14 +100,21 @@ class WaitingOperator(RealtimeKitOperator):
         self.invoked_timeout = seconds("invoked_timeout", invoked_timeout)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, wait: dict[str, Any] | None = None
+        self,
+        context: Context,
+        event: dict[str, Any] | None = None,
+        wait: dict[str, Any] | None = None,
+        **_: Any,
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting import Wait, conclude, story_of
+        from airflow_provider_realtimekit.waiting import Wait, conclude
 
-        for moment, status in story_of(event):
-            self.log.info("It was %s at %s", status, moment)
-        result = conclude(event, Wait(**(wait or {})))
+        tell_story(self.log, event)
+        waited = Wait(**(wait or {}))
+        try:
+            result = conclude(event, waited)
+        except RecordingTimeoutError as error:
+            raise out_of_time(error, waited) from None
         self.log.info("Recording %s is %s", result["id"], result["status"])
         return result
 
@@ -121,7 +136,10 @@ class WaitingOperator(RealtimeKitOperator):
         wait = replace(planned, recording_id=recording.id).seen(recording)
         event = judge(recording, wait)
         if event is None and self.deferrable:
-            return defer(self, wait, self.poll_interval, self.timeout)
+            return self._defer(wait)
         if event is None:
             event = self.hook.client.run(watch(self.hook.credentials.api, wait, self.poll_interval), polling=True)
         return conclude(event, wait)
+
+    def _defer(self, wait: Wait) -> dict[str, Any]:
+        return defer(self, wait, self.poll_interval)

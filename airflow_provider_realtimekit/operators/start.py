@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from airflow_provider_realtimekit.operators.base import RealtimeKitOperator, WaitingOperator
+from airflow_provider_realtimekit.operators.owning import OwningOperator
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+_STORAGE = ("storage_conn_id", "storage_bucket", "storage_path", "storage_region")
 
 
-class _StartOperator(WaitingOperator):
-    """Sends the arguments named in ``_body`` with the hook's method ``_method``."""
+class _StartOperator(OwningOperator):
+    """Sends the arguments named in ``_body``, and the storage of a connection."""
 
     _body: ClassVar[tuple[str, ...]]
-    _method: ClassVar[str]
+    template_fields: Sequence[str] = (*OwningOperator.template_fields, *_STORAGE)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Start, and finish as told."""
-        planned = self._plan()
-        recording = getattr(self.hook, self._method)(**{name: getattr(self, name) for name in self._body})
-        self.log.info("Recording %s is %s", recording.id, recording.status)
-        return self._finish(recording, planned)
+    def __init__(
+        self,
+        *,
+        storage_conn_id: str | None = None,
+        storage_bucket: str | None = None,
+        storage_path: str | None = None,
+        storage_region: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.storage_conn_id = storage_conn_id
+        self.storage_bucket = storage_bucket
+        self.storage_path = storage_path
+        self.storage_region = storage_region
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what to send; the storage's credentials are in this value only, and on no attribute."""
+        from airflow_provider_realtimekit.operators.storing import add_storage
+        from airflow_provider_realtimekit.storages import read_storage
+
+        arguments = {name: getattr(self, name) for name in self._body}
+        said = [getattr(self, name) or None for name in _STORAGE]
+        return add_storage(arguments, read_storage(*said)) if any(said) else arguments
 
     def _secrets(self) -> Iterator[str]:
         from airflow_provider_realtimekit.secrecy import secrets_in
@@ -45,13 +61,17 @@ class RealtimeKitStartRecordingOperator(_StartOperator):
     :param interactive_config: ``{"type": "ID3"}`` for timed metadata
     :param rtmp_out_config: ``{"rtmp_url": …}`` for a live stream beside the recording
     :param realtimekit_bucket_config: ``{"enabled": …}``; disabled needs ``storage_config``
-    :param storage_config: your own storage; its credentials are masked
+    :param storage_config: your own storage; its credentials are masked, but ``storage_conn_id`` keeps them out of DAGs
     :param extra_fields: fields that the API gained since, merged into the body unchecked
+    :param storage_conn_id: instead of ``storage_config``: connection of a storage of your own, type ``aws`` (S3, R2,
+        Spaces), ``google_cloud_platform``, ``wasb``, ``sftp`` or ``ssh``, read when the task runs
+    :param storage_bucket: bucket or container in it (default: the connection's extra field ``bucket_name``)
+    :param storage_path: folder in it (default: the connection's extra field ``path``)
+    :param storage_region: the bucket's region (default: the connection's extra field ``region_name``)
     :raises RealtimeKitInputError: when a rendered value is not allowed; nothing was sent then
     :raises StartOutcomeUnknownError: when no clear answer came; it is never sent again on a guess
     """
 
-    _method = "start_recording"
     _body = (
         "meeting_id",
         "max_seconds",
@@ -66,7 +86,7 @@ class RealtimeKitStartRecordingOperator(_StartOperator):
         "storage_config",
         "extra_fields",
     )
-    template_fields: Sequence[str] = (*RealtimeKitOperator.template_fields, *_body)
+    template_fields: Sequence[str] = (*_StartOperator.template_fields, *_body)
 
     def __init__(
         self,
@@ -110,13 +130,18 @@ class RealtimeKitStartTrackRecordingOperator(_StartOperator):
     :param user_ids: only the tracks of these participants, 100 at most
     :param max_seconds: end the recording after so many seconds, 60 to 86400
     :param extra_fields: fields that the API gained since, merged into the body unchecked
+    :param storage_conn_id: instead of ``storage_config``: connection of a storage of your own, type ``aws`` (S3, R2,
+        Spaces), ``google_cloud_platform``, ``wasb``, ``sftp`` or ``ssh``, read when the task runs
+    :param storage_bucket: bucket or container in it (default: the connection's extra field ``bucket_name``)
+    :param storage_path: folder in it (default: the connection's extra field ``path``)
+    :param storage_region: the bucket's region (default: the connection's extra field ``region_name``)
     :raises RealtimeKitInputError: when a rendered value is not allowed; nothing was sent then
     :raises StartOutcomeUnknownError: when no clear answer came; it is never sent again on a guess
     """
 
-    _method = "start_track_recording"
+    _tracks = True
     _body = ("meeting_id", "layers", "user_ids", "max_seconds", "extra_fields")
-    template_fields: Sequence[str] = (*RealtimeKitOperator.template_fields, *_body)
+    template_fields: Sequence[str] = (*_StartOperator.template_fields, *_body)
 
     def __init__(
         self,
