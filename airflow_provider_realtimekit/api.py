@@ -48,6 +48,9 @@ DEFAULT_TIMEOUT = 30.0
 CLOCK_SLACK = pendulum.duration(seconds=60)
 DATE_SLACK = pendulum.duration(seconds=1)
 
+# Seconds before an action that took no effect is asked for again; after the last one it is given up.
+_ASK_AGAIN = (1.0, 2.0, None)
+
 
 @dataclass(frozen=True)
 class RecordingsAPI:
@@ -102,20 +105,28 @@ class RecordingsAPI:
     def reach(self, recording_id: str, action: Action) -> Flow[Recording]:
         """Bring a recording to where ``action`` leads; an error of the call is judged by looking again.
 
-        :raises RecordingStateError: when the call failed and the recording is not there either
+        While the recording is active the action is asked for a few times: one that was just invoked can be paused
+        some seconds later, and a stop must not be lost to a bad answer.
+
+        :raises RecordingStateError: when the calls failed and the recording is not there either
         """
-        try:
-            return (yield from self._act(recording_id, action))
-        except (RealtimeKitAuthError, RealtimeKitRateLimitError):
-            raise
-        except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as error:
+        for pause in _ASK_AGAIN:
+            try:
+                return (yield from self._act(recording_id, action))
+            except (RealtimeKitAuthError, RealtimeKitRateLimitError):
+                raise
+            except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as failure:
+                error = failure
             recording = yield from self.get_recording(recording_id)
             if recording.has_reached(action):
                 return recording
-            raise RecordingStateError(
-                f"{action} of recording {recording_id} did not take effect, it is {recording.status}: {error}",
-                recording_id=recording_id,
-            ) from error
+            if pause is None or not recording.is_active:
+                break
+            yield pause
+        raise RecordingStateError(
+            f"{action} of recording {recording_id} did not take effect, it is {recording.status}: {error}",
+            recording_id=recording_id,
+        ) from error
 
     def get_newest_recording(self, meeting_id: str, invoked_after: pendulum.DateTime) -> Flow[Recording | None]:
         """Find the newest of a meeting's recordings that were invoked at or after a time."""

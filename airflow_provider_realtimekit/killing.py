@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
 
@@ -67,6 +67,28 @@ class _Shared:
     hook: RealtimeKitHook
     users: int = 0
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_FLIGHT))
+
+
+_under_way: set[asyncio.Task[Any]] = set()
+
+
+async def finish(stopping: Coroutine[Any, Any, Any]) -> None:
+    """Wait for a stop, which goes on to its end when the waiting is cancelled.
+
+    Airflow cancels a trigger again about each second until it has ended, and so breaks off its ``on_kill``.
+    """
+    task = asyncio.create_task(stopping, name="realtimekit-stop")
+    _under_way.add(task)
+    task.add_done_callback(_end)
+    await asyncio.shield(task)
+
+
+def _end(task: asyncio.Task[Any]) -> None:
+    _under_way.discard(task)
+    if task.cancelled():
+        log.warning("The triggerer ended before a recording could be stopped")
+    elif error := task.exception():
+        log.error("A recording could not be stopped: %s", error)
 
 
 _shared: dict[tuple[int, str, str | None], _Shared] = {}

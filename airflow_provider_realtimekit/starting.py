@@ -268,7 +268,7 @@ class _Start:
                 if recording is not None:
                     return recording, True
                 if is_last or not self._may_send_again(doubt):
-                    raise
+                    raise _settled(doubt) from None
             except RealtimeKitAPIError as refusal:
                 return (yield from self._refused(refusal, since, sent_before=is_last))
         raise AssertionError("the loop above always leaves")
@@ -415,6 +415,12 @@ def stop(api: RecordingsAPI, recording_id: str) -> Flow[Recording]:
             f"recording {recording_id} was told to stop and is still {recording.status}", recording_id=recording_id
         )
     return recording
+
+
+def _settled(doubt: StartOutcomeUnknownError) -> Exception:
+    """Return the API's own error where it answered with one, and looking showed that nothing was started."""
+    cause = doubt.__cause__
+    return cause if isinstance(cause, RealtimeKitAPIError) and not doubt.accepted else doubt
 
 
 def _was_answered(doubt: StartOutcomeUnknownError) -> bool:

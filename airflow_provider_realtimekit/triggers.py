@@ -72,9 +72,9 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         recording_id = self.wait.recording_id
         if not self.stop_on_kill or recording_id is None:
             return
-        from airflow_provider_realtimekit.killing import stop_if_killed
+        from airflow_provider_realtimekit.killing import finish, stop_if_killed
 
-        await stop_if_killed(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id)
+        await finish(stop_if_killed(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id))
 
     async def _run(self) -> dict[str, Any]:
         from airflow_provider_realtimekit.polling import wait_for

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from scripts.airflow_config import HOST, make_environment
+from scripts.airflow_config import HOST, find_free_port, make_environment
 from scripts.processes import Children
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class LocalEmulator:
     def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
         self.base_url = ""
         self.control = httpx.Client(trust_env=False, timeout=30.0)
+        self._port = find_free_port()
         self._folder = folder.resolve()
         self._arguments = arguments
         self._children = Children(self._folder)
@@ -48,11 +49,15 @@ class LocalEmulator:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._children.log("emulator").unlink(missing_ok=True)
         module = "airflow_provider_realtimekit.emulator"
-        command = [sys.executable, "-m", module, "--host", HOST, "--port", "0", *self._arguments]
+        command = [sys.executable, "-m", module, "--host", HOST, "--port", str(self._port), *self._arguments]
         self._children.start("emulator", command, make_environment(self._folder, {}))
         root, path = self._wait_for_address()
         self.base_url = root + path
         self.control.base_url = httpx.URL(f"{root}/_emulator/")
+
+    def interrupt(self) -> None:
+        """End the emulator until it is started again, on the same port; with `--state` it then goes on."""
+        self._children.stop()
 
     def stop(self) -> None:
         """End the emulator; may be called at any time, and more than once."""

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -22,35 +23,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    host, port = options.pop("host"), options.pop("port")
+    host, port, state = options.pop("host"), options.pop("port"), options.pop("state")
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         parser.error(_explain(error))
     try:
-        _serve(settings, host, port)
-    except (ImportError, OSError) as error:
+        _serve(settings, host, port, state)
+    except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def _serve(settings: Settings, host: str, port: int) -> None:
+def _serve(settings: Settings, host: str, port: int, state: Path | None) -> None:
     # Here, so that --help answers at once and a missing extra is explained.
+    from airflow_provider_realtimekit.emulator import snapshot
     from airflow_provider_realtimekit.emulator.server import EmulatorServer
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with EmulatorServer(settings, host=host, port=port) as emulator:
+    emulator = EmulatorServer(settings, host=host, port=port)
+    if state:
+        snapshot.load(emulator, state)
+    with emulator:
         print(f"RealtimeKit emulator listens on {emulator.base_url}", flush=True)  # noqa: T201
         stop.wait()
+    if state:
+        snapshot.save(emulator, state)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_realtimekit.emulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8787, help="0 picks a free one (default: 8787)")
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="keep meetings, recordings and ledger from one run to the next"
+    )
     for name, field in Settings.model_fields.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **_option(name, field))
     return parser

@@ -10,6 +10,7 @@
     POST        /_emulator/recordings/{id}/expire     let its files be deleted
     POST        /_emulator/uploads/finish             end all uploads now
     GET, POST, DELETE  /_emulator/faults              let things go wrong, and right again
+    PUT         /_emulator/faults/random              let things go wrong by chance
     PUT         /_emulator/tokens                     make a token active, denied or refused
     GET         /_emulator/ledger                     what was asked, and what became of it
     POST        /_emulator/reset                      back to the beginning
@@ -27,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_realtimekit.emulator.core import Emulator
 from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.faults import Fault
+from airflow_provider_realtimekit.emulator.faults import Fault, RandomFaults
 from airflow_provider_realtimekit.emulator.gateway import CONTROL
 from airflow_provider_realtimekit.emulator.limits import TokenState
 from airflow_provider_realtimekit.emulator.state import Owner
@@ -190,6 +191,12 @@ def read_faults(emulator: Handle) -> list[Fault]:
 def add_fault(emulator: Handle, fault: FaultBody) -> Fault:
     """Put a fault in force."""
     return emulator.faults.add(fault)
+
+
+@router.put("/faults/random")
+def set_random_faults(emulator: Handle, faults: Annotated[RandomFaults, Body()]) -> RandomFaults:
+    """Let things go wrong by chance, in place of what chance brought before."""
+    return emulator.faults.randomly(faults)
 
 
 @router.delete("/faults")

@@ -1,22 +1,35 @@
-"""Things that go wrong on the way: late, wrong, cut-off and slow answers, and connections that break."""
+"""Things that go wrong on the way: late, wrong, cut-off and slow answers, and connections that break.
+
+Either told one by one (:class:`Fault`) or by chance, the same ones for the same seed (:class:`RandomFaults`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import struct
 import sys
+from collections import Counter
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+Operation = Literal["list", "start", "active", "get", "action", "start_track", "verify", "download", "unknown"]
+Kind = Literal["late", "reset", "error", "limit", "garbage", "refusal", "cut", "slow"]
+
 _PIECES_A_SECOND = 10
+# What the answer that tells of one recording is long, about.
+_TYPICAL_BYTES = 600
+_RANGE_HEADERS = frozenset({b"range", b"if-range"})
 
 
 class Fault(BaseModel):
@@ -41,6 +54,8 @@ class Fault(BaseModel):
     reset: bool = Field(False, description="break the connection instead of answering")
     cut: Annotated[int, Field(ge=0)] | None = Field(None, description="bytes of the body, then the connection ends")
     rate: Annotated[float, Field(gt=0)] | None = Field(None, description="bytes of the body in a second")
+    length: Annotated[int, Field(ge=0)] | None = Field(None, description="Content-Length, whatever the body's is")
+    no_ranges: bool = Field(False, description="answer as a host that knows nothing of parts")
 
     @property
     def replaces(self) -> bool:
@@ -55,11 +70,60 @@ class Fault(BaseModel):
         return Response(content, self.status or 200, self.headers, media_type)
 
 
+class RandomFaults(BaseModel):
+    """Things that go wrong by chance: the n-th request for an operation always meets the same, for the same seed.
+
+    Where it can make a difference, chance also says whether a request is carried out before its answer is lost.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    probability: Annotated[float, Field(ge=0, le=1, description="how likely a request is to meet a fault")] = 0.1
+    operations: tuple[Operation, ...] = Field(get_args(Operation), description="all others are left alone")
+    kinds: tuple[Kind, ...] = Field(
+        get_args(Kind),
+        min_length=1,
+        description="late: delayed; reset; error: 500 to 504; limit: 429; garbage: not JSON; "
+        "refusal: 200 that says no; cut: ends early; slow: comes in pieces",
+    )
+    seconds: float = Field(
+        1, gt=0, description="how late or slow, about, and the Retry-After of a 429 in whole seconds"
+    )
+
+    def draw(self, operation: str, number: int) -> Fault | None:
+        """Return the fault that the request with a number meets, counted from 0 for each operation."""
+        if operation not in self.operations:
+            return None
+        chance = random.Random(f"{self.seed} {operation} {number}")
+        if chance.random() >= self.probability:
+            return None
+        kind = chance.choice(self.kinds)
+        # The API refuses what is too much before it looks at it.
+        when = "before" if kind == "limit" else chance.choice(("before", "after"))
+        return Fault.model_validate({"operation": operation, "when": when, **self._fields(kind, chance)})
+
+    def _fields(self, kind: Kind, chance: random.Random) -> dict[str, Any]:
+        fields: dict[Kind, dict[str, Any]] = {
+            "late": {"delay": self.seconds},
+            "reset": {"reset": True},
+            "error": {"status": chance.choice((500, 502, 503, 504)), "body": "<html>The server is unwell</html>"},
+            "limit": {"status": 429, "headers": {"Retry-After": str(round(self.seconds))}},
+            "garbage": {"body": chance.choice(("", "<html>Welcome</html>", '{"success": true, "da', "[]"))},
+            "refusal": {"body": {"success": False, "error": {"code": 500, "message": "Something went wrong"}}},
+            "cut": {"cut": chance.randrange(_TYPICAL_BYTES // 10)},
+            "slow": {"rate": _TYPICAL_BYTES / self.seconds},
+        }
+        return fields[kind]
+
+
 class Faults:
-    """The faults that are in force, oldest first."""
+    """The faults that are in force, oldest first; chance has what they leave."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._random: RandomFaults | None = None
+        self._numbers: Counter[str] = Counter()
         self._lock = Lock()
 
     def add(self, fault: Fault | None = None, /, **fields: Any) -> Fault:
@@ -69,10 +133,19 @@ class Faults:
             self._faults.append(fault)
         return fault
 
+    def randomly(self, faults: RandomFaults | None = None, /, **fields: Any) -> RandomFaults:
+        """Let things go wrong by chance from now on, in place of what chance brought before."""
+        faults = faults or RandomFaults(**fields)
+        with self._lock:
+            self._random = faults
+            self._numbers.clear()
+        return faults
+
     def clear(self) -> None:
         """Let everything go right again."""
         with self._lock:
             self._faults.clear()
+            self._random = None
 
     def pending(self) -> list[Fault]:
         """Return the faults that are in force, with what is left of their counts."""
@@ -84,7 +157,7 @@ class Faults:
         with self._lock:
             fault = next((fault for fault in self._faults if fault.operation in ("any", operation)), None)
             if fault is None:
-                return None
+                return self._draw(operation)
             if fault.skip:
                 fault.skip -= 1
                 return None
@@ -93,6 +166,13 @@ class Faults:
                 if not fault.count:
                     self._faults.remove(fault)
             return fault
+
+    def _draw(self, operation: str) -> Fault | None:
+        if self._random is None:
+            return None
+        number = self._numbers[operation]
+        self._numbers[operation] += 1
+        return self._random.draw(operation, number)
 
 
 class Wire:
@@ -140,7 +220,8 @@ class _Spoiled:
     def __init__(self, fault: Fault, wire: Wire) -> None:
         self._fault = fault
         self._wire = wire
-        self._left = sys.maxsize if fault.cut is None else fault.cut
+        self._left = min((limit for limit in (fault.cut, fault.length) if limit is not None), default=sys.maxsize)
+        self._owed = fault.length or 0
         self._closed = False
 
     async def __call__(self, message: Message) -> None:
@@ -149,17 +230,29 @@ class _Spoiled:
         if message["type"] == "http.response.start":
             if self._fault.when == "after":
                 await asyncio.sleep(self._fault.delay)
-            await self._wire(message)
+            await self._wire({**message, "headers": self._headers(message["headers"])})
         else:
             await self._deliver(message)
+
+    def _headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        dropped = {b"accept-ranges"} if self._fault.no_ranges else set()
+        added = []
+        if self._fault.length is not None:
+            dropped.add(b"content-length")
+            added.append((b"content-length", str(self._fault.length).encode()))
+        return [(name, value) for name, value in headers if name.lower() not in dropped] + added
 
     async def _deliver(self, message: Message) -> None:
         body = message.get("body", b"")
         piece = body[: self._left]
         self._left -= len(piece)
-        self._closed = len(piece) < len(body)
-        await self._drip({**message, "body": piece, "more_body": self._closed or message.get("more_body", False)})
-        if self._closed:
+        self._owed -= len(piece)
+        more = message.get("more_body", False)
+        # Too short a Content-Length is kept to, and looks well; too long a one is found out at the end.
+        whole = self._fault.length is not None and self._left == 0 and self._owed == 0
+        self._closed = len(piece) < len(body) or whole or (not more and self._owed > 0)
+        await self._drip({**message, "body": piece, "more_body": not whole and (self._closed or more)})
+        if self._closed and not whole:
             await self._wire.close()
 
     async def _drip(self, message: Message) -> None:
@@ -182,6 +275,8 @@ async def answer_with(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive
         await _reset(fault, wire)
         return
     answer = fault.response() if fault.replaces else app
+    if fault.no_ranges:
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] not in _RANGE_HEADERS]}
     await answer(scope, receive, _Spoiled(fault, wire))
 
 

@@ -72,7 +72,10 @@ class Gateway:
         # The query of a download is its signature.
         query = scope["query_string"].decode() if call.is_api else ""
         authorized = "authorization" in Headers(scope=scope)
-        return self._emulator.ledger.open(call.operation, scope["method"], scope["path"], query, authorized=authorized)
+        client = "{}:{}".format(*scope["client"]) if scope.get("client") else None
+        return self._emulator.ledger.open(
+            call.operation, scope["method"], scope["path"], query, authorized=authorized, client=client
+        )
 
     def _refusal(self, call: _Call, allowance: Allowance | None) -> ASGIApp | None:
         """Return the answer to a call that does not get through."""

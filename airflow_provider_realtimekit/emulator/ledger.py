@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from airflow_provider_realtimekit.emulator.world import World
 
@@ -18,7 +18,11 @@ _REMEMBERED = 20_000  # requests
 
 @dataclass(eq=False)
 class Entry:
-    """One request; `status` is None while it runs, and "reset" if the connection was."""
+    """One request.
+
+    `client` is the address and port that it came from; `status` is None while it runs, and "reset" if the
+    connection was.
+    """
 
     at: float
     operation: str
@@ -26,6 +30,7 @@ class Entry:
     path: str
     query: str
     authorized: bool
+    client: str | None = None
     status: int | str | None = None
 
 
@@ -60,9 +65,11 @@ class Ledger:
                 if operation in (None, name) and status in (None, answer)
             )
 
-    def open(self, operation: str, method: str, path: str, query: str, *, authorized: bool) -> Entry:
+    def open(
+        self, operation: str, method: str, path: str, query: str, *, authorized: bool, client: str | None = None
+    ) -> Entry:
         """Write down a request that has come in."""
-        entry = Entry(self._clock(), operation, method, path, query, authorized)
+        entry = Entry(self._clock(), operation, method, path, query, authorized, client)
         with self._lock:
             self._entries.append(entry)
             self._unanswered.add(entry)
@@ -84,6 +91,21 @@ class Ledger:
             self._unanswered.clear()
             self._counts.clear()
             self._file_host_saw_authorization = 0
+
+    def contents(self) -> tuple[list[Entry], Counter[tuple[str, int | str | None]], int]:
+        """Return the last requests, the counts of all, and how many of those for files carried a token."""
+        with self._lock:
+            return list(self._entries), Counter(self._counts), self._file_host_saw_authorization
+
+    def restore(
+        self, entries: Iterable[Entry], counts: dict[tuple[str, int | str | None], int], saw_authorization: int
+    ) -> None:
+        """Go on with these instead; what was not answered by then never will be."""
+        with self._lock:
+            self._entries = deque(entries, maxlen=_REMEMBERED)
+            self._unanswered.clear()
+            self._counts = Counter(counts)
+            self._file_host_saw_authorization = saw_authorization
 
     def summary(self, world: World) -> dict[str, Any]:
         """Return the ledger, and what became of the recordings, as JSON."""

@@ -106,7 +106,11 @@ class Lifecycle:
         if recording.recorded < self._settings.errored_below_seconds:
             self.fail(recording, at, "The recording is too short")
         else:
-            recording.files = tuple(self._record(output) for output in outputs(recording))
+            self.make_files(recording)
+
+    def make_files(self, recording: Recording) -> None:
+        """Begin to make the files of a recording that has ended."""
+        recording.files = tuple(self._record(output) for output in outputs(recording))
 
     def _record(self, output: Output) -> RecordedFile:
         spec = output.spec if self._settings.media == "real" else shrunk(output.spec)

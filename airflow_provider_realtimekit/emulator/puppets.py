@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
 from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.state import TERMINAL, Owner, Recording, Status
+from airflow_provider_realtimekit.emulator.state import TERMINAL, Owner, RecordedFile, Recording, Status
 from airflow_provider_realtimekit.emulator.world import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _KNOWN = {status.value: status for status in Status}
 #: How far along each state is: a test may push a recording forward only.
@@ -44,6 +50,17 @@ class PuppetWorld(World):
         """Let the bucket delete the files of a recording, and their links die."""
         with self._lock:
             self._settled(recording_id).expires_at = self._clock()
+
+    def replace_file(self, recording_id: str, path: Path) -> None:
+        """Put another file in the place of a recording's first: of any size, or changed since it was handed out."""
+        made: Future[Path] = Future()
+        made.set_result(path)
+        with self._lock:
+            recording = self._settled(recording_id)
+            if not recording.files:
+                raise KitError(409, f"A recording that is {recording.state} has no file")
+            first, *others = recording.files
+            recording.files = (RecordedFile(first.output, made), *others)
 
     def finish_uploads(self) -> list[str]:
         """End all uploads now, waiting for their files, and return the ids."""

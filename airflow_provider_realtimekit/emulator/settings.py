@@ -35,7 +35,9 @@ class Settings(BaseModel):
 
     # The API's answer to these two is documented nowhere. 409 is what HTTP has for "not in this state", and it
     # cannot be taken for a malformed request; the other choices let a client show that it copes with either.
-    second_start: Refusal = Field("conflict", description="a second start in a meeting that is being recorded")
+    second_start: Refusal | Literal["start"] = Field(
+        "conflict", description="a second start in a meeting that is being recorded; start: it starts another"
+    )
     idle_action: Refusal = Field("conflict", description="an action that the recording's status does not allow")
 
     quota: int | None = Field(None, ge=1, description="requests that a token may make in a window")

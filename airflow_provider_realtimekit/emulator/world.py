@@ -40,6 +40,21 @@ class World:
             self._recordings.clear()
             self._unsettled.clear()
 
+    def contents(self) -> tuple[list[Meeting], list[Recording]]:
+        """Return everything itself, not copies: for when nobody serves any more."""
+        with self._lock:
+            self._settle_all(self._unsettled.values())
+            return list(self._meetings.values()), list(self._recordings.values())
+
+    def restore(self, meetings: Iterable[Meeting], recordings: Iterable[Recording], with_files: set[str]) -> None:
+        """Go on with these instead, and make the files of the recordings whose ids are named."""
+        with self._lock:
+            self._meetings = {meeting.id: meeting for meeting in meetings}
+            self._recordings = {recording.id: recording for recording in recordings}
+            self._unsettled = {key: r for key, r in self._recordings.items() if r.state not in TERMINAL}
+            for recording_id in with_files:
+                self._life.make_files(self._recordings[recording_id])
+
     # What the six operations do
 
     def start(self, owner: Owner, config: dict[str, Any]) -> Recording:
@@ -47,7 +62,7 @@ class World:
         with self._lock:
             meeting = self._meeting(config["meeting_id"], owner)
             rival = self._active(meeting, "composite")
-            if rival is None or config.get("allow_multiple_recordings"):
+            if rival is None or config.get("allow_multiple_recordings") or self._settings.second_start == "start":
                 return self._invoke(meeting, config, owner)
             return self._refuse(self._settings.second_start, "The meeting is being recorded already", rival)
 
@@ -58,7 +73,7 @@ class World:
             if not meeting.participants:
                 raise KitError(400, "The meeting has no live session")
             rival = self._active(meeting, "track")
-            if rival is None:
+            if rival is None or self._settings.second_start == "start":
                 return self._invoke(meeting, config, owner, "track")
             return self._refuse(self._settings.second_start, "The meeting's tracks are being recorded already", rival)
 

@@ -75,12 +75,13 @@ class Memory:
             return
         try:
             self._store.set(KEPT_AS, claim.to_json() if claim else {})
-        except Exception:
+        except Exception as error:
             # Before the start that is an error: nothing has happened yet. After it, what was kept before leads the
-            # next try to the recording, too, and the recording must not be lost over a note.
-            if claim is not None and claim.recording_id is None:
+            # next try to the recording, too, and the recording must not be lost over a note. A process whose task
+            # has been cleared cannot store anything any more.
+            if claim is not None and claim.recording_id is None and not claim.given_up:
                 raise
-            self._log.exception("Airflow could not store what the next try should know of the recording")
+            self._log.warning("Airflow did not store what the next try should know of the recording: %s", error)
 
 
 class OwningOperator(WaitingOperator):

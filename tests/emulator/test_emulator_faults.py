@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Fault
+from airflow_provider_realtimekit.emulator.faults import RandomFaults
 
 
 def start(api: httpx.Client) -> httpx.Response:
@@ -119,6 +120,91 @@ def test_a_body_can_come_slowly(api: httpx.Client, emulator: EmulatorServer) -> 
     response = api.get("/recordings")
     assert response.json()["success"] is True
     assert time.monotonic() - began >= 0.9 * len(response.content) / 400
+
+
+def chance(seed: int, operation: str = "start", **fields: Any) -> list[Fault | None]:
+    faults = RandomFaults(seed=seed, **fields)
+    return [faults.draw(operation, number) for number in range(200)]
+
+
+def test_chance_brings_the_same_faults_for_the_same_seed_and_others_for_another() -> None:
+    assert chance(1, probability=0.5) == chance(1, probability=0.5)
+    assert chance(1, probability=0.5) != chance(2, probability=0.5)
+    assert chance(1, probability=0.5) != chance(1, "active", probability=0.5)
+    assert chance(1, probability=0) == [None] * 200
+    assert None not in chance(1, probability=1)
+
+
+def test_chance_hits_about_as_often_as_it_should() -> None:
+    hits = sum(fault is not None for seed in range(20) for fault in chance(seed, probability=0.25))
+    assert 800 < hits < 1200, "of 4000; the seeds are given, so this is the same each time"
+
+
+def test_chance_knows_every_kind_and_keeps_to_those_it_is_given() -> None:
+    drawn = [fault for fault in chance(1, probability=1) if fault]
+    assert {fault.when for fault in drawn} == {"before", "after"}
+    assert {fault.status for fault in drawn if fault.status} == {500, 502, 503, 504, 429}
+    assert all(fault.when == "before" for fault in drawn if fault.status == 429)
+    for is_there in (
+        any(fault.delay for fault in drawn),
+        any(fault.reset for fault in drawn),
+        any(fault.cut is not None for fault in drawn),
+        any(fault.rate for fault in drawn),
+        any(isinstance(fault.body, dict) and fault.body["success"] is False for fault in drawn),
+        any(isinstance(fault.body, str) and fault.status is None for fault in drawn),
+    ):
+        assert is_there
+    only_reset = [fault for fault in chance(1, probability=1, kinds=["reset"]) if fault]
+    assert len(only_reset) == 200
+    assert all(fault.reset for fault in only_reset)
+
+
+def test_chance_leaves_some_operations_alone(api: httpx.Client, emulator: EmulatorServer) -> None:
+    emulator.faults.randomly(probability=1, operations=["start"], kinds=["error"])
+    assert [api.get("/recordings").status_code for _ in range(5)] == [200] * 5
+    assert start(api).status_code >= 500
+    emulator.faults.clear()
+    assert api.get("/recordings").status_code == 200
+
+
+def outcomes(api: httpx.Client) -> list[int | str]:
+    seen: list[int | str] = []
+    for _ in range(30):
+        try:
+            seen.append(api.get("/recordings").status_code)
+        except httpx.RequestError as error:
+            seen.append(type(error).__name__)
+    return seen
+
+
+def test_what_chance_brings_is_seen_by_a_client_and_repeats(
+    api: httpx.Client, http: httpx.Client, emulator: EmulatorServer
+) -> None:
+    order = {"seed": 7, "probability": 0.5, "operations": ["list"], "seconds": 0.01}
+    runs = []
+    for _ in range(2):
+        assert http.put("/_emulator/faults/random", json=order).json()["seed"] == 7
+        runs.append(outcomes(api))
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) >= 4
+    http.delete("/_emulator/faults")
+    assert outcomes(api) == [200] * 30
+
+
+def test_a_fault_that_was_told_comes_before_chance(api: httpx.Client, emulator: EmulatorServer) -> None:
+    emulator.faults.randomly(probability=1, kinds=["error"])
+    emulator.faults.add(operation="list", status=418)
+    assert api.get("/recordings").status_code == 418
+    assert api.get("/recordings").status_code >= 500
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"probability": 1.5}, {"operations": ["lisst"]}, {"kinds": []}, {"seconds": 0}, {"typo": 1}]
+)
+def test_what_is_left_to_chance_is_checked(http: httpx.Client, emulator: EmulatorServer, wrong: dict[str, Any]) -> None:
+    assert http.put("/_emulator/faults/random", json=wrong).status_code == 400
+    with pytest.raises(ValidationError):
+        emulator.faults.randomly(**wrong)
 
 
 def test_faults_are_checked(http: httpx.Client, emulator: EmulatorServer) -> None:

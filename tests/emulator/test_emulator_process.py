@@ -71,13 +71,55 @@ def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--host", "127.0.0.2", "--port", "0", "--speed", "60", "--quota", "7", "--account", "a"]
     options += ["--second-start", "accept", "--strict-meetings", "--denied-token", "T1", "--denied-token", "T2"]
     assert main(options) == 0
-    ((settings, host, port),) = served
-    assert (host, port) == ("127.0.0.2", 0)
+    ((settings, host, port, state),) = served
+    assert (host, port, state) == ("127.0.0.2", 0, None)
     assert settings == Settings(
         speed=60, quota=7, account="a", second_start="accept", strict_meetings=True, denied_token=["T1", "T2"]
     )
     assert main([]) == 0
-    assert served[1] == (Settings(), "127.0.0.1", 8787)
+    assert served[1] == (Settings(), "127.0.0.1", 8787, None)
+
+
+def test_with_a_state_file_it_comes_back_with_its_world_and_its_ledger(run: Any, tmp_path: Path) -> None:
+    options = ["--state", str(tmp_path / "state.json"), "--media", "tiny", "--invoked-seconds", "0"]
+    process, address = run(*options, "--uploading-seconds", "0")
+    control, recordings = address.replace("/client/v4", "/_emulator"), "/accounts/a/realtime/kit/b/recordings"
+    with httpx.Client(headers={"Authorization": "Bearer T"}) as client:
+        running, ended = (
+            client.post(f"{address}{recordings}", json={"meeting_id": meeting_id}).json()["data"]["id"]
+            for meeting_id in ("m1", "m2")
+        )
+        client.post(f"{control}/recordings/{ended}/status", json={"status": "UPLOADED"})
+        assert client.post(f"{address}{recordings}", json={"meeting_id": "m1"}).status_code == 409
+        client.post(f"{control}/faults", json={"operation": "list", "delay": 60})
+        with pytest.raises(httpx.ReadTimeout):
+            client.get(f"{address}{recordings}", timeout=0.2)
+        before = client.get(f"{control}/ledger").json()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert (tmp_path / "state.json").stat().st_mode & 0o077 == 0
+
+    _, address = run(*options, "--uploading-seconds", "0")
+    control = address.replace("/client/v4", "/_emulator")
+    with httpx.Client(base_url=f"{address}{recordings}", headers={"Authorization": "Bearer T"}) as client:
+        assert client.get(f"{control}/ledger").json() == before
+        assert before["started"] == [running, ended]
+        assert before["running"] == [running]
+        assert client.get("active-recording/m1").json()["data"]["id"] == running
+        recording = client.get(ended).json()["data"]
+        assert recording["status"] == "UPLOADED"
+        assert len(client.get(recording["download_url"]).content) == recording["file_size"]
+        client.put(running, json={"action": "stop"}).raise_for_status()
+        ledger = client.get(f"{control}/ledger").json()
+    assert ledger["running"] == []
+    assert ledger["counts"]["start"] == {"200": 2, "409": 1}
+
+
+def test_a_file_that_holds_no_state_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("{}", "[]", "no JSON", '{"world": {"meetings": [{"id": "m"}]}}'):
+        (tmp_path / "state.json").write_text(text)
+        assert main(["--port", "0", "--state", str(tmp_path / "state.json")]) == 1
+        assert "is no state of an emulator" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
