@@ -97,8 +97,6 @@ def example_record_meeting() -> None:
         # Should nobody stop it, it ends by itself ten minutes after it was to.
         max_seconds="{{ [params.minutes * 60 + 600, 86400] | min | int }}",
         file_name_prefix="{{ dag.dag_id }}",
-        # A retry could start a second recording of the meeting.
-        retries=0,
     )
     meeting_runs = DateTimeSensorAsync(
         task_id="meeting_runs",

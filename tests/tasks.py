@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.sdk import Context as TaskContext
 
 MakeTask = Callable[[], Any]
 
@@ -47,6 +48,7 @@ class Ended:
     error: BaseException | None = None
     deferrals: int = 0
     reschedules: int = 0
+    tries: int = 1
 
 
 @dataclass
@@ -54,6 +56,11 @@ class TaskInstance:
     """As much of Airflow's as the tasks here ask for."""
 
     max_tries: int = 0
+    try_number: int = 1
+    dag_id: str = "dag"
+    run_id: str = "run"
+    task_id: str = "task"
+    map_index: int = -1
     first_reschedule: datetime | None = None
     pushed: dict[str, Any] = field(default_factory=dict)
 
@@ -77,8 +84,25 @@ class StateStore:
         self.kept[key] = json.loads(json.dumps(value))
 
 
+HAS_STATE_STORE = "task_state_store" in TaskContext.__annotations__
+
+
 def make_context(**more: Any) -> dict[str, Any]:
     return {"ti": TaskInstance(), "task_reschedule_count": 0, **more}
+
+
+def run_with_retries(make: MakeTask, retries: int, context: dict[str, Any] | None = None) -> Ended:
+    """Run a task, and again as often as Airflow would; with a state store where this Airflow has one."""
+    context = make_context() if context is None else context
+    if HAS_STATE_STORE:
+        context.setdefault("task_state_store", StateStore())
+    context["ti"].max_tries = retries
+    while True:
+        ended = run_task(make, context)
+        ended.tries = context["ti"].try_number
+        if ended.state != "up_for_retry" or context["ti"].try_number > retries:
+            return ended
+        context["ti"].try_number += 1
 
 
 def run_task(make: MakeTask, context: dict[str, Any] | None = None) -> Ended:

@@ -18,6 +18,7 @@ CLASSES = {
 FAIL_AT_ONCE = {
     "RealtimeKitInputError",
     "RealtimeKitAuthError",
+    "RecordingExpiredError",
     "RecordingFailedError",
     "RecordingTimeoutError",
     "StartOutcomeUnknownError",

@@ -241,9 +241,25 @@ def test_stopping_what_is_over_succeeds(face: Face, status: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
 def test_an_error_without_the_state_is_told_with_both(face: Face, action: Action, fault: httpx.Response) -> None:
     with pytest.raises(RecordingStateError) as caught:
-        face.answers(fault, at(OTHER[action])).run(API.reach("rec-1", action))
+        face.answers(*[fault, at(OTHER[action])] * 3).run(API.reach("rec-1", action))
     assert caught.value.recording_id == "rec-1"
     assert all(part in str(caught.value) for part in ("rec-1", OTHER[action], action.value))
+    assert face.methods == ["PUT", "GET"] * 3
+    assert face.slept == [1.0, 2.0]
+
+
+@every_action
+@pytest.mark.parametrize("fault", FAULTS, ids=label)
+def test_an_action_without_effect_is_asked_for_again(face: Face, action: Action, fault: httpx.Response) -> None:
+    recording = face.answers(fault, at("INVOKED"), at(AIMS[action])).run(API.reach("rec-1", action))
+    assert recording.status == AIMS[action]
+    assert face.methods == ["PUT", "GET", "PUT"]
+
+
+@pytest.mark.parametrize("status", ["UPLOADING", "UPLOADED", "ERRORED", "NEW"])
+def test_what_has_ended_is_not_asked_to_pause_again(face: Face, status: str) -> None:
+    with pytest.raises(RecordingStateError):
+        face.answers(no(409), at(status)).run(API.reach("rec-1", Action.PAUSE))
     assert face.methods == ["PUT", "GET"]
 
 
@@ -251,7 +267,7 @@ def test_an_error_without_the_state_is_told_with_both(face: Face, action: Action
 @pytest.mark.parametrize("status", ["NEW", "INVOKED"])
 def test_an_unknown_or_early_state_is_not_the_one_aimed_at(face: Face, action: Action, status: str) -> None:
     with pytest.raises(RecordingStateError):
-        face.answers(no(400), at(status)).run(API.reach("rec-1", action))
+        face.answers(*[no(400), at(status)] * 3).run(API.reach("rec-1", action))
 
 
 @every_action

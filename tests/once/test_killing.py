@@ -1,0 +1,377 @@
+"""What a person kills is stopped; what restarts, crashes or moves goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from airflow_provider_realtimekit import killing
+from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitAPIError,
+    RecordingFailedError,
+    RecordingStuckError,
+    RecordingTimeoutError,
+)
+from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
+from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
+from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+from tests.once.test_starting import claim_in, running, started
+from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
+
+KILLED = ("failed", "success", "skipped", "none", "restarting", "removed")
+UNTOUCHED = ("running", "deferred", "up_for_retry", "up_for_reschedule", "scheduled", "queued")
+
+
+class Airflow:
+    """What Airflow says of the tasks when it is asked."""
+
+    def __init__(self) -> None:
+        self.state: str | None = "running"
+        self.asked = 0
+
+    def get_task_states(self, dag_id: str, task_ids: list[str], run_ids: list[str], **_: Any) -> dict[str, Any]:
+        self.asked += 1
+        if self.state == "unreachable":
+            raise ConnectionError
+        state = None if self.state == "none" else self.state
+        return {run_ids[0]: {task_ids[0]: state, f"{task_ids[0]}_7": state}}
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
+    said = Airflow()
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(said.get_task_states))
+    yield said
+    assert killing._shared == {}, "no hook is left behind"
+
+
+def waiting_start(**arguments: Any) -> RealtimeKitStartRecordingOperator:
+    wait = {"wait_for_completion": True, "poll_interval": 0.05, "timeout": 20}
+    return RealtimeKitStartRecordingOperator(**{"task_id": "task", "meeting_id": "m", **wait, **arguments})
+
+
+def run(store: StateStore | None = None, ti: TaskInstance | None = None, **arguments: Any) -> Ended:
+    more = {} if store is None else {"task_state_store": store}
+    return run_task(lambda: waiting_start(**arguments), make_context(ti=ti or TaskInstance(), **more))
+
+
+def defer(quick: EmulatorServer, store: StateStore | None = None, **arguments: Any) -> RealtimeKitRecordingTrigger:
+    """Run a task until it is deferred; return its trigger, as the triggerer has it."""
+    task = waiting_start(deferrable=True, **arguments)
+    more = {} if store is None else {"task_state_store": store}
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(make_context(**more))
+    _, kwargs = deferred.value.trigger.serialize()
+    trigger = RealtimeKitRecordingTrigger(**kwargs)
+    trigger.task_instance = TaskInstance()  # type: ignore[assignment]
+    return trigger
+
+
+# The task ends by itself
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("stop_on_kill", [None, False])
+def test_a_wait_that_runs_out_of_time_stops_the_recording(
+    quick: EmulatorServer, deferrable: bool, stop_on_kill: bool | None
+) -> None:
+    ended = run(StateStore(), deferrable=deferrable, timeout=0.3, stop_on_kill=stop_on_kill)
+    assert isinstance(ended.error, RecordingTimeoutError)
+    assert running(quick) == ([] if stop_on_kill is None else started(quick))
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+def test_execution_timeout_ends_a_deferred_wait_and_stops_the_recording(quick: EmulatorServer, has_store: bool) -> None:
+    store = StateStore() if has_store else None
+    ti = TaskInstance(max_tries=1)
+    with pytest.raises(AirflowTaskTimeout, match="did not finish in time: it is RECORDING"):
+        run(store, ti, deferrable=True, retries=1, execution_timeout=timedelta(seconds=0.4))
+    assert running(quick) == []
+    if store:
+        assert claim_in(store).given_up, "the next try starts anew"
+
+
+def test_execution_timeout_on_a_worker_stops_the_recording(
+    quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_realtimekit.client import Client
+
+    def interrupt(self: Client, flow: Any, *, polling: bool = False) -> Any:
+        raise AirflowTaskTimeout
+
+    task = waiting_start()
+    run_flow = Client.run
+
+    def run_until_polling(self: Client, flow: Any, *, polling: bool = False) -> Any:
+        return interrupt(self, flow) if polling else run_flow(self, flow)
+
+    monkeypatch.setattr(Client, "run", run_until_polling)
+    with pytest.raises(AirflowTaskTimeout):
+        task.execute(make_context(task_state_store=StateStore()))
+    task.on_kill()  # Airflow calls it after that
+    assert running(quick) == []
+    assert quick.ledger.count("action") == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_recording_that_never_begins_is_stopped_and_the_retry_starts_another(
+    quick: EmulatorServer, deferrable: bool
+) -> None:
+    quick.settings.hang_invoked = True
+    store = StateStore()
+    ti = TaskInstance(max_tries=1)
+    stuck = run(store, ti, retries=1, deferrable=deferrable, invoked_timeout=0.2)
+    assert isinstance(stuck.error, RecordingStuckError)
+    assert stuck.state == "up_for_retry"
+    assert running(quick) == []
+    quick.settings.hang_invoked = False
+    quick.settings.empty_seconds = 0.05
+    when(lambda: len(running(quick)) == 1, lambda: quick.world.leave("m"))
+    again = run(store, TaskInstance(try_number=2, max_tries=1), retries=1, deferrable=deferrable)
+    assert again.state == "success", again.error
+    assert again.result["id"] == started(quick)[-1] != started(quick)[0]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_poller_that_gives_up_stops_the_recording_with_the_last_try_only(
+    quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch, deferrable: bool, is_last: bool
+) -> None:
+    from tests.conftest import connect
+    from tests.once.conftest import TIMEOUT
+
+    connect(quick, monkeypatch, timeout=TIMEOUT, patience=0.2)
+    quick.faults.add(operation="get", count=None, skip=1, status=503)
+    retries = 0 if is_last else 1
+    ended = run(StateStore(), TaskInstance(max_tries=retries), retries=retries, deferrable=deferrable)
+    assert isinstance(ended.error, RealtimeKitAPIError), ended.error
+    assert running(quick) == ([] if is_last else started(quick))
+
+
+def test_the_backstop_behind_the_deadline_stops_the_recording(quick: EmulatorServer) -> None:
+    store = StateStore()
+    defer(quick, store)
+    context = make_context(task_state_store=store)
+    with pytest.raises(Exception, match="timeout"):
+        waiting_start(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert running(quick) == []
+
+
+def test_a_failed_recording_is_not_stopped_again(quick: EmulatorServer) -> None:
+    when(lambda: quick.ledger.count("get") >= 1, lambda: quick.world.jump(started(quick)[0], "ERRORED"))
+    assert isinstance(run(StateStore()).error, RecordingFailedError)
+    assert quick.ledger.count("action") == 0
+
+
+@pytest.mark.parametrize("stop_adopted", [False, True])
+def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorServer, stop_adopted: bool) -> None:
+    with RealtimeKitHook() as hook:
+        other = hook.start_recording(meeting_id="m")
+    ended = run(StateStore(), timeout=0.2, stop_adopted=stop_adopted)
+    assert isinstance(ended.error, RecordingTimeoutError)
+    assert running(quick) == ([] if stop_adopted else [other.id])
+
+
+# A worker's process is told to end
+
+
+def end_process(quick: EmulatorServer, task: Any, store: StateStore | None = None) -> None:
+    """Call ``on_kill`` while the task waits on its worker, as the signal's handler does, and let the wait end."""
+    more = {} if store is None else {"task_state_store": store}
+    errors: list[BaseException] = []
+
+    def execute() -> None:
+        try:
+            task.execute(make_context(**more))
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=execute)
+    worker.start()
+    when(lambda: quick.ledger.count("get") >= 1, task.on_kill)
+    when(lambda: quick.ledger.count("get") >= 4, lambda: quick.world.leave("m"))
+    worker.join(20)
+    assert not worker.is_alive()
+    assert errors == []
+
+
+@pytest.mark.parametrize("state", KILLED)
+def test_what_a_person_ends_on_a_worker_is_stopped(quick: EmulatorServer, airflow: Airflow, state: str) -> None:
+    airflow.state = state
+    store = StateStore()
+    end_process(quick, waiting_start(), store)
+    assert quick.ledger.count("action") == 1
+    assert claim_in(store).given_up
+
+
+@pytest.mark.parametrize("state", [*UNTOUCHED, "unreachable"])
+def test_what_a_deploy_ends_on_a_worker_goes_on(quick: EmulatorServer, airflow: Airflow, state: str) -> None:
+    airflow.state = state
+    quick.settings.empty_seconds = 0.05
+    store = StateStore()
+    end_process(quick, waiting_start(), store)
+    assert airflow.asked == 1
+    assert quick.ledger.count("action") == 0
+    assert not claim_in(store).given_up
+
+
+def test_a_mapped_task_asks_for_its_own_state(airflow: Airflow) -> None:
+    airflow.state = "failed"
+    assert killing.task_state(TaskInstance(map_index=7)) == "failed"
+    assert killing.task_state(TaskInstance(map_index=8)) == "unknown"
+
+
+def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow: Airflow) -> None:
+    airflow.state = "failed"
+    quick.faults.add(operation="start", when="after", delay=0.2)
+    quick.settings.empty_seconds = 0.05
+    task = waiting_start()
+    when(lambda: quick.ledger.count("start") >= 1, task.on_kill)
+    when(lambda: quick.ledger.count("action") >= 1, lambda: quick.world.leave("m"))
+    task.execute(make_context(task_state_store=StateStore()))
+    assert quick.ledger.count("action") == 1
+    assert running(quick) == []
+
+
+def test_nothing_is_stopped_before_anything_was_started(quick: EmulatorServer, airflow: Airflow) -> None:
+    waiting_start().on_kill()
+    assert airflow.asked == 0
+
+
+def test_the_try_after_a_kill_starts_anew(quick: EmulatorServer, airflow: Airflow) -> None:
+    """As after clearing a running task, which counts its tries on."""
+    airflow.state = "restarting"
+    quick.settings.empty_seconds = 0.05
+    store = StateStore()
+    end_process(quick, waiting_start(), store)
+    again = run(store, TaskInstance(try_number=2), wait_for_completion=False)
+    assert again.state == "success", again.error
+    assert running(quick) == [again.result["id"]]
+
+
+@pytest.mark.parametrize("stop_on_kill", [False, True])
+def test_a_sensor_stops_only_if_told_to(quick: EmulatorServer, airflow: Airflow, stop_on_kill: bool) -> None:
+    airflow.state = "failed"
+    quick.settings.empty_seconds = 0.05
+    with RealtimeKitHook() as hook:
+        recording = hook.start_recording(meeting_id="m")
+    sensor = RealtimeKitRecordingSensor(
+        task_id="task", recording_id=recording.id, poke_interval=0.05, timeout=20, stop_on_kill=stop_on_kill
+    )
+    end_process(quick, sensor)
+    assert quick.ledger.count("action") == int(stop_on_kill)
+
+
+# A trigger is cancelled
+
+
+@pytest.mark.parametrize("state", [*KILLED, *UNTOUCHED, "unreachable"])
+def test_a_trigger_stops_what_a_person_ended_and_nothing_else(
+    quick: EmulatorServer, airflow: Airflow, state: str
+) -> None:
+    airflow.state = state
+    trigger = defer(quick)
+    asyncio.run(trigger.on_kill())
+    assert running(quick) == ([] if state in KILLED else started(quick))
+
+
+def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflow: Airflow) -> None:
+    """Airflow cancels a trigger again and again until it has ended."""
+    airflow.state = "failed"
+    trigger = defer(quick)
+    quick.faults.add(operation="action", delay=0.1)
+
+    async def cancel_twice() -> None:
+        killing_it = asyncio.create_task(trigger.on_kill())
+        while not airflow.asked:
+            await asyncio.sleep(0.001)
+        killing_it.cancel()
+        await asyncio.wait([killing_it])
+        assert killing_it.cancelled()
+        await asyncio.wait(killing._under_way)
+
+    asyncio.run(cancel_twice())
+    assert running(quick) == []
+    assert killing._under_way == set()
+
+
+def test_a_triggerer_that_restarts_stops_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
+    airflow.state = "failed"
+    trigger = defer(quick)
+    asyncio.run(trigger.cleanup())
+    assert len(running(quick)) == 1
+
+
+@pytest.mark.parametrize("arguments", [{"stop_on_kill": False}, {}])
+def test_a_trigger_does_not_stop_what_it_is_not_to(
+    quick: EmulatorServer, airflow: Airflow, arguments: dict[str, Any]
+) -> None:
+    airflow.state = "failed"
+    if not arguments:
+        with RealtimeKitHook() as hook:
+            hook.start_recording(meeting_id="m")
+    asyncio.run(defer(quick, **arguments).on_kill())
+    assert len(running(quick)) == 1
+
+
+def test_many_kills_share_a_client(quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    airflow.state = "failed"
+    made: list[object] = []
+    init = httpx.AsyncClient.__init__
+
+    def count(self: httpx.AsyncClient, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        init(self, *args, **kwargs)
+
+    monkeypatch.setattr(httpx.AsyncClient, "__init__", count)
+    ids = quick.world.seed(60, "RECORDING")
+
+    async def kill_all() -> None:
+        triggers = [
+            RealtimeKitRecordingTrigger(realtimekit_conn_id="realtimekit_default", stop_on_kill=True, recording_id=one)
+            for one in ids
+        ]
+        for trigger in triggers:
+            trigger.task_instance = TaskInstance()  # type: ignore[assignment]
+        await asyncio.gather(*(trigger.on_kill() for trigger in triggers))
+
+    asyncio.run(kill_all())
+    assert running(quick) == []
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("first", ["new try", "trigger"])
+def test_after_a_clear_one_recording_is_active_and_the_new_trys(
+    quick: EmulatorServer, airflow: Airflow, first: str
+) -> None:
+    store = StateStore()
+    trigger = defer(quick, store)
+    (old,) = started(quick)
+    cleared = TaskInstance(try_number=2, max_tries=1)
+
+    def new_try() -> None:
+        airflow.state = "running"
+        with pytest.raises(TaskDeferred):
+            waiting_start(deferrable=True).execute(make_context(ti=cleared, task_state_store=store))
+
+    def old_trigger() -> None:
+        airflow.state = "none" if first == "trigger" else "running"
+        asyncio.run(trigger.on_kill())
+
+    for act in (new_try, old_trigger) if first == "new try" else (old_trigger, new_try):
+        act()
+    (new,) = running(quick)
+    assert new != old
+    assert claim_in(store).recording_id == new
+    assert claim_in(store).owned

@@ -1,0 +1,246 @@
+"""A start that is sent once and believed only when seen: crashes, retries, clears, rivals."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pendulum
+import pytest
+
+from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitAPIError,
+    RealtimeKitInputError,
+    RecordingActiveError,
+    StartOutcomeUnknownError,
+    StartUnsettledError,
+)
+from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from airflow_provider_realtimekit.operators import (
+    RealtimeKitStartRecordingOperator,
+    RealtimeKitStartTrackRecordingOperator,
+)
+from airflow_provider_realtimekit.operators.owning import KEPT_AS
+from airflow_provider_realtimekit.starting import Claim
+from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
+
+START = RealtimeKitStartRecordingOperator
+TRACKS = RealtimeKitStartTrackRecordingOperator
+ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
+
+
+class Crash(BaseException):
+    """The worker is gone: nothing after this runs."""
+
+
+class CrashingStore(StateStore):
+    """Crashes where a claim of a kind is about to be kept."""
+
+    def __init__(self, at_id: bool) -> None:
+        super().__init__()
+        self.at_id = at_id
+
+    def set(self, key: str, value: Any, **more: Any) -> None:
+        if bool(value.get("recording_id")) == self.at_id:
+            raise Crash
+        super().set(key, value, **more)
+
+
+def run(
+    store: StateStore | None = None, operator: Any = START, ti: TaskInstance | None = None, **arguments: Any
+) -> Ended:
+    more = {"task_state_store": store} if store is not None else {}
+    context = make_context(ti=ti or TaskInstance(), **more)
+    return run_task(lambda: operator(**{"task_id": "task", "meeting_id": "m", **arguments}), context)
+
+
+def running(server: EmulatorServer) -> list[str]:
+    return [recording.id for recording in server.world.recordings() if recording.status in ACTIVE]
+
+
+def started(server: EmulatorServer) -> list[str]:
+    return [recording.id for recording in server.world.recordings()]
+
+
+def claim_in(store: StateStore) -> Claim:
+    claim = Claim.read(store.get(KEPT_AS))
+    assert claim is not None
+    return claim
+
+
+def test_the_claim_is_kept_before_and_after_the_start(quick: EmulatorServer) -> None:
+    before = CrashingStore(at_id=False)
+    with pytest.raises(Crash):
+        run(before)
+    assert started(quick) == [], "nothing is sent before the note is made"
+    after = CrashingStore(at_id=True)
+    with pytest.raises(Crash):
+        run(after)
+    assert claim_in(after).recording_id is None
+    assert len(started(quick)) == 1
+
+
+@pytest.mark.parametrize("operator", [START, TRACKS])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_worker_that_died_before_it_knew_the_id_leads_the_next_to_it(
+    quick: EmulatorServer, operator: Any, several: bool
+) -> None:
+    arguments: dict[str, Any] = {"allow_multiple_recordings": True, "file_name_prefix": "p"} if several else {}
+    if operator is TRACKS:
+        arguments = {"layers": {"default": {"file_name_prefix": "p"}}}
+    store = CrashingStore(at_id=True)
+    with pytest.raises(Crash):
+        run(store, operator, **arguments)
+    if several and operator is START:
+        quick.world.seed(1, "RECORDING")
+    survivor = StateStore(store.kept)
+    ended = run(survivor, operator, ti=TaskInstance(try_number=2, max_tries=0), **arguments)
+    assert ended.state == "success", ended.error
+    assert ended.result["id"] == started(quick)[0]
+    assert quick.ledger.count("start") + quick.ledger.count("start_track") == 1
+    assert claim_in(survivor).owned
+
+
+def test_a_worker_that_died_before_the_server_acted_does_not_stop_the_next(quick: EmulatorServer) -> None:
+    store = StateStore()
+    store.set(KEPT_AS, Claim("m", pendulum.now("UTC").isoformat()).to_json())
+    ended = run(store)
+    assert ended.state == "success", ended.error
+    assert started(quick) == [ended.result["id"]]
+    assert quick.ledger.count("active") > 2, "it has looked for as long as the start could still be under way"
+
+
+@pytest.mark.parametrize("status", ["RECORDING", "PAUSED", "UPLOADING", "UPLOADED"])
+def test_a_retry_takes_up_what_the_first_try_started(quick: EmulatorServer, status: str) -> None:
+    store = StateStore()
+    first = run(store)
+    quick.world.jump(first.result["id"], status)
+    again = run(store, ti=TaskInstance(try_number=2))
+    assert again.result["id"] == first.result["id"]
+    assert len(started(quick)) == 1
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_retry_does_not_take_an_errored_recording_for_success(quick: EmulatorServer, wait: bool) -> None:
+    quick.settings.empty_seconds = 0.01
+    store = StateStore()
+    first = run(store)
+    quick.world.jump(first.result["id"], "ERRORED")
+    quick.world.leave("m")
+    again = run(store, ti=TaskInstance(try_number=2), wait_for_completion=wait, poll_interval=0.05)
+    assert again.state == "success", again.error
+    assert again.result["id"] != first.result["id"]
+
+
+def test_another_meeting_is_another_recording(quick: EmulatorServer) -> None:
+    store = StateStore()
+    first = run(store)
+    other = run(store, meeting_id="m-2", ti=TaskInstance(try_number=2))
+    assert other.result["id"] != first.result["id"]
+    assert set(running(quick)) == {first.result["id"], other.result["id"]}, "a start that does not wait stops nothing"
+
+
+def test_what_is_running_is_reused_unless_told_to_fail(quick: EmulatorServer) -> None:
+    mine = run(meeting_id="m").result["id"]
+    assert run(meeting_id="m").result["id"] == mine
+    refused = run(meeting_id="m", if_active="fail")
+    assert isinstance(refused.error, RecordingActiveError)
+    assert mine in str(refused.error)
+    assert isinstance(run(meeting_id="m", if_active="{{ 'never' }}").error, RealtimeKitInputError)
+    assert quick.ledger.count("start") == 1
+
+
+def test_what_somebody_else_started_is_not_ones_own(quick: EmulatorServer) -> None:
+    with RealtimeKitHook() as hook:
+        other = hook.start_recording(meeting_id="m")
+    store = StateStore()
+    assert run(store).result["id"] == other.id
+    assert not claim_in(store).owned
+
+
+def test_several_recordings_are_several_if_asked_for(quick: EmulatorServer) -> None:
+    ids = {run(meeting_id="m", allow_multiple_recordings="{{ true }}").result["id"] for _ in range(2)}
+    assert set(running(quick)) == ids
+
+
+def test_a_composite_does_not_take_tracks_for_itself_nor_tracks_a_composite(quick: EmulatorServer) -> None:
+    tracks = run(operator=TRACKS).result["id"]
+    composite = run().result["id"]
+    assert tracks != composite
+    assert set(running(quick)) == {tracks, composite}
+    # Of each there is one now; a second task finds the right one.
+    assert run(operator=TRACKS).result["id"] == tracks
+    assert run().result["id"] == composite
+
+
+@pytest.mark.parametrize("manner", ["conflict", "bad-request", "accept", "start"])
+@pytest.mark.parametrize("operator", [START, TRACKS])
+def test_tasks_that_start_at_once_end_with_one_recording(quick: EmulatorServer, manner: Any, operator: Any) -> None:
+    quick.settings.second_start = manner
+    quick.faults.add(operation="active", count=3, when="after", delay=0.1)
+    ended: list[Ended] = []
+    tasks = [threading.Thread(target=lambda: ended.append(run(StateStore(), operator))) for _ in range(3)]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join()
+    assert [one.state for one in ended] == ["success"] * 3, [one.error for one in ended]
+    (survivor,) = running(quick)
+    assert {one.result["id"] for one in ended} == {survivor}
+
+
+def test_a_doubt_that_cannot_be_settled_is_left_to_the_next_try(
+    quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick.faults.add(operation="start", when="after", status=502)
+    quick.faults.add(operation="active", count=None, skip=1, status=503)
+    store = StateStore()
+    first = run(store)
+    assert isinstance(first.error, StartUnsettledError)
+    assert first.state == "up_for_retry"
+    quick.faults.clear()
+    again = run(store, ti=TaskInstance(try_number=2))
+    assert again.state == "success", again.error
+    assert started(quick) == [again.result["id"]]
+
+
+def test_without_a_memory_a_doubt_fails_at_once(quick: EmulatorServer) -> None:
+    quick.faults.add(operation="start", when="after", status=502)
+    quick.faults.add(operation="active", count=None, skip=1, status=503)
+    ended = run()
+    assert (ended.state, type(ended.error)) == ("failed", StartOutcomeUnknownError)
+    assert quick.ledger.count("start") == 1
+
+
+def test_a_start_without_an_answer_is_not_sent_again_where_several_are_allowed(quick: EmulatorServer) -> None:
+    quick.faults.add(operation="start", when="before", reset=True)
+    ended = run(allow_multiple_recordings=True)
+    assert isinstance(ended.error, StartOutcomeUnknownError)
+    assert quick.ledger.count("start") == 1
+
+
+def test_a_refusal_is_told_and_leaves_no_claim(quick: EmulatorServer) -> None:
+    quick.settings.strict_meetings = True
+    store = StateStore()
+    ended = run(store)
+    assert isinstance(ended.error, RealtimeKitAPIError)
+    assert ended.state == "up_for_retry"
+    assert Claim.read(store.get(KEPT_AS)) is None
+
+
+def test_what_cannot_be_read_of_an_earlier_version_is_nothing(quick: EmulatorServer) -> None:
+    for kept in ("id", {}, {"recording_id": "r"}, {"meeting_id": "m", "since": "whenever"}, None):
+        assert Claim.read(kept) is None
+    claim = Claim("m", "2026-11-20T10:00:00+00:00", 2, "r", owned=True)
+    assert Claim.read({**claim.to_json(), "from_the_future": 1}) == claim
+
+
+def test_a_task_of_ones_own_records_once_too(quick: EmulatorServer) -> None:
+    quick.faults.add(operation="start", when="after", status=502)
+    with RealtimeKitHook() as hook:
+        recording = hook.ensure_recording(meeting_id="m")
+        assert hook.ensure_recording(meeting_id="m").id == recording.id
+        with pytest.raises(RecordingActiveError):
+            hook.ensure_recording(meeting_id="m", if_active="fail")
+    assert quick.ledger.count("start") == 1
