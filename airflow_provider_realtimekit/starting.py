@@ -46,6 +46,8 @@ from airflow_provider_realtimekit.models.common import parse_timestamp
 IF_ACTIVE = ("reuse", "fail")
 # A recording lasts 24 hours at most.
 LONGEST = pendulum.duration(hours=26)
+# How long after its note a start is surely sent: it may have waited for the quota.
+_SENT_WITHIN = pendulum.duration(minutes=15)
 # How long what a start led to may take to show when the start was answered, if badly: it is not under way any more.
 _ANSWERED = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
@@ -331,9 +333,9 @@ class _Start:
         """Look once for what a start that was sent at about that time led to."""
         if not self.order.tracks and not self.allows_several:
             active = yield from self.api.get_active_recording(self.meeting_id)
-            if active is not None and _is_since(active, since) and self._is_kind(active):
+            if active is not None and _is_of(active, since) and self._is_kind(active):
                 return active
-        rows = yield from self._rows(since)
+        rows = [row for row in (yield from self._rows(since)) if _is_of(row, since)]
         return min((row for row in rows if self._is_named_so(row) and self._is_kind(row)), key=_age, default=None)
 
     def _rows(self, since: pendulum.DateTime) -> Flow[list[Recording]]:
@@ -433,6 +435,11 @@ def _is_worth_having(recording: Recording) -> bool:
 
 def _is_since(row: Recording, since: pendulum.DateTime) -> bool:
     return row.invoked_time is None or row.invoked_time >= since
+
+
+def _is_of(row: Recording, since: pendulum.DateTime) -> bool:
+    """Whether a recording may have come of a start that was about to be sent at that time."""
+    return _is_since(row, since) and (row.invoked_time is None or row.invoked_time <= since + _SENT_WITHIN)
 
 
 def _age(row: Recording) -> tuple[pendulum.DateTime, str]:

@@ -111,6 +111,20 @@ def test_a_worker_that_died_before_the_server_acted_does_not_stop_the_next(quick
     assert quick.ledger.count("active") > 2, "it has looked for as long as the start could still be under way"
 
 
+@pytest.mark.parametrize("is_active", [False, True])
+def test_what_came_long_after_a_lost_start_is_somebody_elses(quick: EmulatorServer, is_active: bool) -> None:
+    with RealtimeKitHook() as hook:
+        other = hook.start_recording(meeting_id="m")
+        if not is_active:
+            hook.stop_recording(other.id)
+    store = StateStore()
+    store.set(KEPT_AS, Claim("m", pendulum.now("UTC").subtract(hours=20).isoformat()).to_json())
+    ended = run(store)
+    assert ended.state == "success", ended.error
+    assert claim_in(store).owned != is_active
+    assert (ended.result["id"] == other.id) == is_active
+
+
 @pytest.mark.parametrize("status", ["RECORDING", "PAUSED", "UPLOADING", "UPLOADED"])
 def test_a_retry_takes_up_what_the_first_try_started(quick: EmulatorServer, status: str) -> None:
     store = StateStore()
