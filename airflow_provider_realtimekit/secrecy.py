@@ -81,20 +81,26 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 def mask_error(error: E, secrets: Iterable[str]) -> E:
     """Take secrets out of an error's message, and out of those that led to it."""
     secrets = list(secrets)
-    link: BaseException | None = error
-    while link is not None:
+    for link in _chain(error):
         link.args = tuple(mask(part, secrets) if isinstance(part, str) else part for part in link.args)
-        link = link.__cause__ or link.__context__
     return error
 
 
 def clean_error(error: E, secrets: Iterable[str]) -> E:
     """Make an error's message, and those that led to it, fit to be read by anybody: masked, and only then cut."""
-    link: BaseException | None = mask_error(error, secrets)
-    while link is not None:
+    for link in _chain(mask_error(error, secrets)):
         link.args = tuple(shorten(part) if isinstance(part, str) else part for part in link.args)
-        link = link.__cause__ or link.__context__
     return error
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and those that led to it; two that name each other end the chain."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and all(link is not known for known in chain):
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    return chain
 
 
 def shorten(text: str) -> str:

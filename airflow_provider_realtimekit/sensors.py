@@ -210,10 +210,11 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         store: Any = context.get("task_state_store")
         if store is None:
             return 0.0
-        first_try = context["ti"].max_tries - (self.retries or 0)
+        # Airflow counts on from the tries made so far when a task is cleared, and leaves this alone otherwise.
+        generation = context["ti"].max_tries
         kept = store.get(_FIRST_TRY)
-        if not isinstance(kept, dict) or kept.get("try") != first_try:
-            kept = {"try": first_try, "at": time.time()}
+        if not isinstance(kept, dict) or kept.get("generation") != generation:
+            kept = {"generation": generation, "at": time.time()}
             store.set(_FIRST_TRY, kept)
         return time.time() - float(kept["at"])
 

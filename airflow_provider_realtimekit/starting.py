@@ -29,6 +29,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitInputError,
     RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
+    RealtimeKitResponseError,
     RealtimeKitRouteError,
     RecordingActiveError,
     RecordingStateError,
@@ -46,8 +47,6 @@ from airflow_provider_realtimekit.models.common import parse_timestamp
 IF_ACTIVE = ("reuse", "fail")
 # A recording lasts 24 hours at most.
 LONGEST = pendulum.duration(hours=26)
-# How long after its note a start is surely sent: it may have waited for the quota.
-_SENT_WITHIN = pendulum.duration(minutes=15)
 # How long what a start led to may take to show when the start was answered, if badly: it is not under way any more.
 _ANSWERED = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
@@ -191,10 +190,10 @@ class _Start:
         """Find out what came of a start whose sender died."""
         if claim.meeting_id != self.meeting_id:
             return None
-        since = parse_timestamp(claim.since)
         # A request may take so long, and be under way for as long again when nobody waits for it any more.
-        left = (since - pendulum.now("UTC")).total_seconds() + 2 * self.api.timeout
-        recording = yield from self._look_for(since, min(max(0.0, left), 2 * self.api.timeout))
+        longest = 2 * self.api.timeout
+        left = longest - (pendulum.now("UTC") - parse_timestamp(claim.since)).total_seconds()
+        recording = yield from self.look_for_claimed(claim, min(max(0.0, left), longest))
         if recording is None:
             return None
         self.order.tell(f"An earlier try started recording {recording.id}, and could not say so")
@@ -265,15 +264,16 @@ class _Start:
         for is_last in (False, True):
             try:
                 return (yield from self._send()), True
-            except StartOutcomeUnknownError as doubt:
-                recording = yield from self._settle(doubt, since)
-                if recording is not None:
-                    return recording, True
-                if is_last or not self._may_send_again(doubt):
-                    raise _settled(doubt) from None
+            except StartOutcomeUnknownError as error:
+                doubt = error
             except RealtimeKitAPIError as refusal:
                 return (yield from self._refused(refusal, since, sent_before=is_last))
-        raise AssertionError("the loop above always leaves")
+            recording = yield from self._settle(doubt, since)
+            if recording is not None:
+                return recording, True
+            if not self._may_send_again(doubt):
+                break
+        raise _settled(doubt)
 
     def _send(self) -> Flow[Recording]:
         if self.order.tracks:
@@ -283,7 +283,7 @@ class _Start:
     def _settle(self, doubt: StartOutcomeUnknownError, since: pendulum.DateTime) -> Flow[Recording | None]:
         try:
             seconds = min(_ANSWERED, self.api.timeout) if _was_answered(doubt) else self.api.timeout
-            recording = yield from self._look_for(since, seconds)
+            recording = yield from self.look_for(since, seconds)
         except RealtimeKitError as error:
             raise StartOutcomeUnknownError(
                 f"{doubt}; looking did not settle it: {error}", meeting_id=self.meeting_id
@@ -318,24 +318,37 @@ class _Start:
         self.order.keep(None)
         raise refusal
 
-    def _look_for(self, since: pendulum.DateTime, seconds: float) -> Flow[Recording | None]:
-        """Look until a recording that was invoked since then shows, or the time is over."""
+    def look_for(
+        self, since: pendulum.DateTime, seconds: float, until: pendulum.DateTime | None = None
+    ) -> Flow[Recording | None]:
+        """Look until a recording shows that was invoked since then (and until then), or the time is over."""
         give_up = time.monotonic() + seconds
         pause = min(_FIRST_PAUSE, seconds / 4)
         while True:
-            recording = yield from self.find(since)
+            recording = yield from self._find(since, until)
             if recording is not None or time.monotonic() >= give_up:
                 return recording
             yield min(pause, max(0.0, give_up - time.monotonic()))
             pause = min(_LONGEST_PAUSE, 2 * pause)
 
-    def find(self, since: pendulum.DateTime) -> Flow[Recording | None]:
-        """Look once for what a start that was sent at about that time led to."""
+    def look_for_claimed(self, claim: Claim, seconds: float) -> Flow[Recording | None]:
+        """Look for what the start that a claim speaks of led to."""
+        since = parse_timestamp(claim.since)
+        return (yield from self.look_for(since, seconds, self._latest(since)))
+
+    def _latest(self, since: pendulum.DateTime) -> pendulum.DateTime:
+        """Return when a recording was invoked at the latest that came of a start whose sender died.
+
+        What was invoked later is somebody else's: a meeting may recur under one id.
+        """
+        return since + CLOCK_SLACK + pendulum.duration(seconds=2 * self.api.timeout)
+
+    def _find(self, since: pendulum.DateTime, until: pendulum.DateTime | None) -> Flow[Recording | None]:
         if not self.order.tracks and not self.allows_several:
             active = yield from self.api.get_active_recording(self.meeting_id)
-            if active is not None and _is_of(active, since) and self._is_kind(active):
+            if active is not None and _is_within(active, since, until) and self._is_kind(active):
                 return active
-        rows = [row for row in (yield from self._rows(since)) if _is_of(row, since)]
+        rows = [row for row in (yield from self._rows(since)) if _is_within(row, since, until)]
         return min((row for row in rows if self._is_named_so(row) and self._is_kind(row)), key=_age, default=None)
 
     def _rows(self, since: pendulum.DateTime) -> Flow[list[Recording]]:
@@ -391,32 +404,41 @@ class _Start:
         return claim
 
 
-def give_up(api: RecordingsAPI, order: Order, claim: Claim) -> Flow[Recording | None]:
-    """Stop what a task started, as far as it is known or can be found by one look; ``None`` if there is nothing."""
+def give_up(api: RecordingsAPI, order: Order, claim: Claim, seconds: float) -> Flow[Recording | None]:
+    """Stop what a task started, if it is known or can be found; ``None`` if there is nothing.
+
+    :param seconds: how long a start may still be under way
+    """
     recording_id = claim.recording_id
     if recording_id is None:
-        found = yield from _Start(api, order).find(parse_timestamp(claim.since))
+        found = yield from _Start(api, order).look_for_claimed(claim, seconds)
         recording_id = found.id if found else None
-    return (yield from api.reach(recording_id, Action.STOP)) if recording_id else None
+    return (yield from stop(api, recording_id)) if recording_id else None
 
 
 def stop(api: RecordingsAPI, recording_id: str) -> Flow[Recording]:
     """Stop a recording, and see it stopped: while it is active, the meeting cannot be recorded anew.
 
-    :raises RecordingStateError: when it goes on
+    :raises RecordingStateError: when it goes on all the same
     """
-    recording = yield from api.reach(recording_id, Action.STOP)
     give_up = time.monotonic() + api.timeout
     pause = _FIRST_PAUSE
-    while recording.is_active and time.monotonic() < give_up:
+    while True:
+        try:
+            recording = yield from api.reach(recording_id, Action.STOP)
+        except (RecordingStateError, RealtimeKitResponseError):
+            if time.monotonic() >= give_up:
+                raise
+        else:
+            if not recording.is_active:
+                return recording
+            if time.monotonic() >= give_up:
+                raise RecordingStateError(
+                    f"recording {recording_id} was told to stop and is still {recording.status}",
+                    recording_id=recording_id,
+                )
         yield min(pause, api.timeout)
         pause = min(_LONGEST_PAUSE, 2 * pause)
-        recording = yield from api.get_recording(recording_id)
-    if recording.is_active:
-        raise RecordingStateError(
-            f"recording {recording_id} was told to stop and is still {recording.status}", recording_id=recording_id
-        )
-    return recording
 
 
 def _settled(doubt: StartOutcomeUnknownError) -> Exception:
@@ -437,9 +459,8 @@ def _is_since(row: Recording, since: pendulum.DateTime) -> bool:
     return row.invoked_time is None or row.invoked_time >= since
 
 
-def _is_of(row: Recording, since: pendulum.DateTime) -> bool:
-    """Whether a recording may have come of a start that was about to be sent at that time."""
-    return _is_since(row, since) and (row.invoked_time is None or row.invoked_time <= since + _SENT_WITHIN)
+def _is_within(row: Recording, since: pendulum.DateTime, until: pendulum.DateTime | None) -> bool:
+    return _is_since(row, since) and (until is None or row.invoked_time is None or row.invoked_time <= until)
 
 
 def _age(row: Recording) -> tuple[pendulum.DateTime, str]:

@@ -44,6 +44,14 @@ def _fresh_quota() -> None:
     forget_gates()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_left_to_watch() -> Iterator[None]:
+    yield
+    from tests.tasks import stop_watching
+
+    stop_watching()
+
+
 @pytest.fixture(scope="session")
 def emulator_server() -> Iterator[EmulatorServer]:
     """One local RealtimeKit for all tests."""

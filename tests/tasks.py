@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,16 +26,27 @@ from airflow.sdk import Context as TaskContext
 MakeTask = Callable[[], Any]
 
 
+_watched: list[threading.Event] = []
+
+
 def when(condition: Callable[[], bool], act: Callable[[], Any]) -> None:
     """Do something once a condition holds, while the test goes on."""
+    over = threading.Event()
+    _watched.append(over)
 
     def watch() -> None:
-        give_up = time.monotonic() + 20
-        while not condition() and time.monotonic() < give_up:
-            threading.Event().wait(0.005)
-        act()
+        while not over.is_set() and not condition():
+            over.wait(0.005)
+        if not over.is_set():
+            act()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def stop_watching() -> None:
+    """Forget what has not come true, so that nothing of one test happens in another."""
+    while _watched:
+        _watched.pop().set()
 
 
 @dataclass

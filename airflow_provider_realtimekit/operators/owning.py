@@ -5,7 +5,6 @@ Who stops what, and when, is written down at :class:`OwningOperator`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_realtimekit.deferral import defer
 from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitError,
     RecordingFailedError,
     RecordingStuckError,
     StartOutcomeUnknownError,
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting import Wait
 
 KEPT_AS = "realtimekit_recording"
-# How long a start that is under way is waited for when the task is killed.
-_ANSWER_SECONDS = 2.0
-_LOOK_AGAIN_SECONDS = 0.02
 
 
 class Memory:
     """What a task knows of its recording: across its tries where Airflow keeps it (3.3), else in this one.
 
     :param context: the task's context
-    :param retries: the task's retries
+    :param log: the task's log
     """
 
-    def __init__(self, context: Context, retries: int, log: Any) -> None:
+    def __init__(self, context: Context, log: Any) -> None:
         self._store: Any = context.get("task_state_store")
         self._log = log
         self.ti: Any = context["ti"]
-        # Airflow adds the tries made so far when a task is cleared, and nothing when it is tried again.
-        self.generation = int(self.ti.max_tries) - retries
+        # Airflow counts on from the tries made so far when a task is cleared, and leaves this alone when it is tried
+        # again, also when a deploy has changed the task's retries.
+        self.generation = int(self.ti.max_tries)
         self.claim: Claim | None = None
+        #: Whether a person has ended the task while its process goes on for some seconds.
+        self.is_ended = False
 
     @property
     def lasts(self) -> bool:
@@ -69,7 +69,14 @@ class Memory:
         return self.claim
 
     def keep(self, claim: Claim | None) -> None:
-        """Keep a claim for the next try; ``None`` forgets."""
+        """Keep a claim for the next try; ``None`` forgets.
+
+        :raises RealtimeKitError: when something is about to be started for a task that a person has ended
+        """
+        if self.is_ended and claim is not None:
+            if claim.recording_id is None and not claim.given_up:
+                raise RealtimeKitError("a person has ended the task: nothing is started")
+            claim = replace(claim, given_up=True)
         self.claim = claim
         if not self.lasts:
             return
@@ -129,9 +136,11 @@ class OwningOperator(WaitingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start, and finish as told."""
         planned = self._plan()
-        memory = self._memory = Memory(context, self.retries or 0, self.log)
+        memory = self._memory = Memory(context, self.log)
         with self._answering(memory):
             recording = self._ensure(memory)
+            if memory.is_ended and memory.claim and memory.claim.given_up:
+                self._stop(memory.claim, self.hook, "a person ended the task while it was being started")
             self.log.info("Recording %s is %s", recording.id, recording.status)
             return self._finish(recording, planned)
 
@@ -139,7 +148,7 @@ class OwningOperator(WaitingOperator):
         """Go on after the triggerer."""
         from airflow_provider_realtimekit.starting import Claim
 
-        memory = self._memory = Memory(context, self.retries or 0, self.log)
+        memory = self._memory = Memory(context, self.log)
         memory.claim = Claim.read((next_kwargs or {}).get("claim")) or memory.load()
         with self._answering(memory):
             return super().resume_execution(next_method, next_kwargs, context)
@@ -196,11 +205,11 @@ class OwningOperator(WaitingOperator):
         except RecordingFailedError:
             raise
         except (AirflowTaskTimeout, RecordingStuckError) as error:
-            self._give_up(memory, self.hook, str(error) or "execution_timeout has passed")
+            self._give_up(memory, str(error) or "execution_timeout has passed")
             raise
         except Exception as error:
             if isinstance(error, AirflowFailException) or memory.is_last_try:
-                self._give_up(memory, self.hook, str(error))
+                self._give_up(memory, str(error))
             raise
 
     def _stop_if_killed(self) -> None:
@@ -208,29 +217,36 @@ class OwningOperator(WaitingOperator):
         from airflow_provider_realtimekit.killing import is_kill, task_state
 
         memory = self._memory
-        if memory is None or not self._stops(memory.claim) or (memory.claim and memory.claim.given_up):
+        if memory is None or not self.stop_on_kill or (memory.claim and memory.claim.given_up):
             return
         state = task_state(memory.ti)
         if not is_kill(state):
             self.log.info("This process ends, but the task is %s: its recording goes on", state)
             return
-        give_up = time.monotonic() + _ANSWER_SECONDS
-        while memory.claim and memory.claim.recording_id is None and time.monotonic() < give_up:
-            time.sleep(_LOOK_AGAIN_SECONDS)
-        with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
-            self._give_up(memory, hook, f"the task is {state}")
+        # From here on nothing is started. What is being started now is stopped by the main thread, which has to wait
+        # for its answer and stands still until this method returns.
+        memory.is_ended = True
+        claim = memory.claim
+        if claim is not None and claim.recording_id is not None and self._stops(claim):
+            memory.keep(claim)
+            with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
+                self._stop(claim, hook, f"the task is {state}")
 
-    def _give_up(self, memory: Memory, hook: RealtimeKitHook, why: str) -> None:
+    def _give_up(self, memory: Memory, why: str) -> None:
         """Stop the recording, after a note for the next try that it is not to be taken up again."""
         claim = memory.claim
         if claim is None or claim.given_up or not self._stops(claim):
             return
         memory.keep(replace(claim, given_up=True))
-        try:
-            from airflow_provider_realtimekit.starting import Order, give_up
+        self._stop(claim, self.hook, why)
 
-            order = Order(self._arguments(), tracks=self._tracks, keep=memory.keep)
-            recording = hook.client.run(give_up(hook.credentials.api, order, claim))
+    def _stop(self, claim: Claim, hook: RealtimeKitHook, why: str) -> None:
+        from airflow_provider_realtimekit.starting import Order, give_up
+
+        order = Order(self._arguments(), tracks=self._tracks)
+        try:
+            api = hook.credentials.api
+            recording = hook.client.run(give_up(api, order, claim, seconds=2 * api.timeout))
         except Exception:
             self.log.exception("Recording %s may go on: it could not be stopped", claim.recording_id or "")
             return

@@ -16,6 +16,7 @@ from airflow_provider_realtimekit import killing
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
+    RealtimeKitError,
     RecordingFailedError,
     RecordingStuckError,
     RecordingTimeoutError,
@@ -242,6 +243,20 @@ def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow
     assert running(quick) == []
 
 
+def test_a_task_that_is_killed_before_it_starts_starts_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
+    airflow.state = "failed"
+    task = waiting_start()
+
+    class KilledWhileReading(StateStore):
+        def get(self, key: str, default: Any = None) -> Any:
+            task.on_kill()
+            return super().get(key, default)
+
+    with pytest.raises(RealtimeKitError, match="nothing is started"):
+        task.execute(make_context(task_state_store=KilledWhileReading()))
+    assert started(quick) == []
+
+
 def test_nothing_is_stopped_before_anything_was_started(quick: EmulatorServer, airflow: Airflow) -> None:
     waiting_start().on_kill()
     assert airflow.asked == 0
@@ -293,7 +308,7 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
     async def cancel_twice() -> None:
         killing_it = asyncio.create_task(trigger.on_kill())
         while not airflow.asked:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)  # noqa: ASYNC110 (asked on another thread)
         killing_it.cancel()
         await asyncio.wait([killing_it])
         assert killing_it.cancelled()

@@ -219,6 +219,22 @@ def test_a_doubt_that_cannot_be_settled_is_left_to_the_next_try(
     assert started(quick) == [again.result["id"]]
 
 
+def test_a_start_that_is_refused_again_and_again_is_told_and_tried_again(quick: EmulatorServer) -> None:
+    quick.faults.add(operation="start", count=None, status=502)
+    ended = run(StateStore())
+    assert (ended.state, type(ended.error)) == ("up_for_retry", RealtimeKitAPIError)
+    assert quick.ledger.count("start") == 2, "one start, and one more after the first took no effect"
+
+
+def test_a_deploy_that_changes_the_retries_is_no_clear(quick: EmulatorServer) -> None:
+    store = StateStore()
+    waits = {"wait_for_completion": True, "timeout": 0.05, "poll_interval": 0.05, "stop_on_kill": True}
+    first = run(store, ti=TaskInstance(max_tries=2), retries=2)
+    again = run(store, ti=TaskInstance(max_tries=2, try_number=2), retries=3, **waits)
+    assert first.result["id"] in str(again.error)
+    assert len(started(quick)) == 1
+
+
 def test_without_a_memory_a_doubt_fails_at_once(quick: EmulatorServer) -> None:
     quick.faults.add(operation="start", when="after", status=502)
     quick.faults.add(operation="active", count=None, skip=1, status=503)
