@@ -239,7 +239,6 @@ def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow
     when(lambda: quick.ledger.count("start") >= 1, task.on_kill)
     when(lambda: quick.ledger.count("action") >= 1, lambda: quick.world.leave("m"))
     task.execute(make_context(task_state_store=StateStore()))
-    assert quick.ledger.count("action") == 1
     assert running(quick) == []
 
 
@@ -307,8 +306,8 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
 
     async def cancel_twice() -> None:
         killing_it = asyncio.create_task(trigger.on_kill())
-        while not airflow.asked:
-            await asyncio.sleep(0)  # noqa: ASYNC110 (asked on another thread)
+        while not airflow.asked:  # noqa: ASYNC110 (asked on another thread)
+            await asyncio.sleep(0)
         killing_it.cancel()
         await asyncio.wait([killing_it])
         assert killing_it.cancelled()
