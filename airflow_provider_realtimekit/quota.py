@@ -30,6 +30,8 @@ DEFAULT_POLLING_SHARE = 0.5
 # Where others spend the same quota, polling leaves the last tenth of what the server says is left.
 _RESERVE = 0.1
 
+# So many requests are remembered, even when no window reaches them: the server may name a longer one next.
+_REMEMBERED = 5_000
 # How long nothing must have been held back before the log says that it is over.
 _CALM = 5.0
 
@@ -38,15 +40,15 @@ _PARAMETER = re.compile(r"(\w+)=(\d+)")
 
 
 class _Sent:
-    """When requests were sent, for as long as a window may reach back."""
+    """When requests were sent, for at least as long as a window reaches back."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
 
     def add(self, now: float, longest: float) -> None:
-        """Note a request, and forget those that no window reaches."""
+        """Note a request, and forget the oldest that no window reaches."""
         self._times.append(now)
-        while self._times[0] <= now - longest:
+        while len(self._times) > _REMEMBERED and self._times[0] <= now - longest:
             self._times.popleft()
 
     def wait(self, now: float, limit: float, window: float) -> float:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_realtimekit import polling
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
     RealtimeKitRateLimitError,
     RealtimeKitResponseError,
 )
+from airflow_provider_realtimekit.polling import poller, shared, source
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from airflow_provider_realtimekit.waiting import Wait, conclude, fault_event, story_of
 from tests.conftest import TOKEN
@@ -74,18 +74,18 @@ def test_a_thousand_waits_cost_one_look_at_the_connection_and_few_requests(
     built: list[Any] = []
     reads: list[str] = []
 
-    class Counted(polling.AsyncClient):
+    class Counted(poller.AsyncClient):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             built.append(self)
 
-    class Hook(polling.RealtimeKitHook):
+    class Hook(source.RealtimeKitHook):
         async def get_async_credentials(self) -> Any:
             reads.append(self.realtimekit_conn_id)
             return await super().get_async_credentials()
 
-    monkeypatch.setattr(polling, "AsyncClient", Counted)
-    monkeypatch.setattr(polling, "RealtimeKitHook", Hook)
+    monkeypatch.setattr(poller, "AsyncClient", Counted)
+    monkeypatch.setattr(source, "RealtimeKitHook", Hook)
     ids = emulator.world.seed(1000, status="UPLOADED")
 
     async def wait_for_all() -> list[Any]:
@@ -97,8 +97,8 @@ def test_a_thousand_waits_cost_one_look_at_the_connection_and_few_requests(
     assert len(built) == 1
     assert built[0]._http.is_closed
     assert emulator.ledger.count() == 10
-    assert not polling._pollers
-    assert not polling._sources
+    assert not shared.pollers
+    assert not shared.sources
 
 
 def test_the_event_tells_the_story_of_the_recording(emulator: EmulatorServer) -> None:
@@ -153,8 +153,8 @@ def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(cancel())
-    assert not polling._pollers
-    assert not polling._sources
+    assert not shared.pollers
+    assert not shared.sources
 
 
 @pytest.mark.parametrize(

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_realtimekit.polling import GATHER_SECONDS
+from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+from airflow_provider_realtimekit.polling.poller import GATHER_SECONDS
 from airflow_provider_realtimekit.waiting import Wait
-from tests.api.support import CREDENTIALS, no, ok
+from tests.api.support import CREDENTIALS
 
-from .worlds import LATENCY, START, Life, Stage, at
-
-# A round of the small worlds here, and whatever a float loses.
-ROUND = 20 * LATENCY
-
-
-def lives(*all_of_them: Life) -> dict[str, Life]:
-    return {life.id: life for life in all_of_them}
-
-
-def deadline(seconds: float) -> float:
-    return START.timestamp() + seconds
-
-
-def broken(kind: str, request: httpx.Request) -> httpx.Response:
-    if kind == "no answer":
-        raise httpx.ReadTimeout("nothing", request=request)
-    return {"503": no(503), "garbage": ok({"no": "id"})}[kind]
-
-
-FAULTS = ["503", "no answer", "garbage"]
+from .worlds import ROUND, Life, Stage, at, deadline, lives
 
 
 def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_one_round() -> None:
@@ -46,7 +27,7 @@ def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_o
         tasks = [asyncio.create_task(stage.wait(wait)) for wait in waits]
         await asyncio.sleep(10)
         (poller,) = stage.pollers
-        assert all(entry.has_been_seen for entry in poller.entries), "everybody was looked at in the first round"
+        assert all(entry.has_been_seen for entry in poller.book), "everybody was looked at in the first round"
         assert stage.told == []
         for task in tasks:
             task.cancel()
@@ -135,89 +116,6 @@ def test_every_wait_ends_once_with_the_truth_and_in_time(world: list[dict[str, A
     stage.run(main)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.sampled_from(FAULTS), st.floats(1, 300), st.lists(st.sampled_from([5.0, 30.0, 90.0]), min_size=1, max_size=5))
-def test_rounds_that_fail_delay_and_fail_nobody(kind: str, seconds: float, intervals: list[float]) -> None:
-    stage = Stage(lives(*(Life(f"r{number}", ends=10) for number in range(len(intervals)))))
-    stage.kit.fault = lambda request, now: broken(kind, request) if now < seconds else None
-
-    async def main() -> list[Any]:
-        return await asyncio.gather(*(stage.wait(f"r{number}", own) for number, own in enumerate(intervals)))
-
-    assert {event["outcome"] for event in stage.run(main)} == {"uploaded"}
-    assert len(stage.kit.asked) <= 20 + seconds / 3, "failed rounds come at growing pauses"
-
-
-@pytest.mark.parametrize("interval", [5.0, 30.0, 600.0])
-@pytest.mark.parametrize("kind", FAULTS)
-def test_after_patience_each_wait_fails_and_hears_for_how_long(kind: str, interval: float) -> None:
-    stage = Stage(lives(Life("a"), Life("b")), credentials=replace(CREDENTIALS, patience=100))
-    stage.kit.fault = lambda request, now: broken(kind, request)
-
-    async def main() -> list[Any]:
-        return await asyncio.gather(stage.wait("a", interval), stage.wait("b", interval))
-
-    for event in stage.run(main):
-        assert event["outcome"] == "fault"
-        assert "no good answer for 1" in event["error"]["message"]
-    first, *_, last = stage.kit.times()
-    assert 100 <= last - first <= 100 + 35
-
-
-def test_one_failed_round_fails_no_wait_however_rarely_it_looks() -> None:
-    stage = Stage(lives(Life("a", ends=10)), credentials=replace(CREDENTIALS, patience=100))
-    stage.kit.fault = lambda request, now: no(503) if now > 2 and len(stage.kit.asked) == 2 else None
-    assert stage.run(lambda: stage.wait("a", 600))["outcome"] == "uploaded"
-
-
-def test_a_deadline_that_passes_while_the_api_fails_costs_no_storm() -> None:
-    stage = Stage(lives(Life("a")))
-    stage.kit.fault = lambda request, now: no(503)
-    event = stage.run(lambda: stage.wait(Wait(recording_id="a", deadline=deadline(40))))
-    assert event["outcome"] == "timeout"
-    assert len(stage.kit.asked) < 20
-
-
-@pytest.mark.parametrize("poison", FAULTS)
-def test_a_recording_that_always_fails_holds_no_other_up(poison: str) -> None:
-    stage = Stage(lives(*(Life(f"r{number}", ends=50, listed=False) for number in range(20))))
-    stage.kit.fault = lambda request, now: broken(poison, request) if request.url.path.endswith("/r0") else None
-
-    async def main() -> Any:
-        poisoned, *others = [asyncio.create_task(stage.wait(f"r{number}")) for number in range(20)]
-        events = await asyncio.gather(*others)
-        assert stage.loop.time() <= 50 + 30 + ROUND
-        assert {event["outcome"] for event in events} == {"uploaded"}
-        return await poisoned
-
-    assert stage.run(main)["outcome"] == "fault"
-
-
-def test_an_outage_costs_no_more_than_good_times() -> None:
-    def count(until: float) -> int:
-        stage = Stage(lives(*(Life(f"r{number}", ends=120, listed=False) for number in range(100))))
-        stage.kit.fault = lambda request, now: no(503) if now < until else None
-
-        async def main() -> None:
-            await asyncio.gather(*(stage.wait(f"r{number}") for number in range(100)))
-
-        stage.run(main)
-        return sum(now < 100 for now in stage.kit.times())
-
-    assert count(100) <= count(0)
-
-
-def test_an_id_that_cannot_be_asked_for_takes_no_other_along() -> None:
-    stage = Stage(lives(Life("good", ends=50, listed=False)))
-
-    async def main() -> list[Any]:
-        return await asyncio.gather(stage.wait("not/an/id"), stage.wait("good"))
-
-    bad, good = stage.run(main)
-    assert bad["error"]["type"] == "RealtimeKitInputError"
-    assert good["outcome"] == "uploaded"
-
-
 def test_a_recording_that_is_not_there_fails_at_once_and_alone() -> None:
     stage = Stage(lives(Life("good", ends=50)))
 
@@ -238,65 +136,6 @@ def test_a_recording_of_a_meeting_that_appears_late_is_waited_for() -> None:
     assert stage.told == ["Recording late is RECORDING", "Recording late is UPLOADED"]
 
 
-def rotate_token(stage: Stage) -> None:
-    stage.kit.token = "cfTok-the-next-one"
-    stage.credentials = replace(CREDENTIALS, token=stage.kit.token)
-
-
-def test_a_token_that_was_rotated_is_picked_up() -> None:
-    stage = Stage(lives(Life("a", ends=100), Life("b", ends=100)))
-
-    async def main() -> list[Any]:
-        waits = asyncio.gather(stage.wait("a"), stage.wait("b"))
-        await asyncio.sleep(40)
-        rotate_token(stage)
-        return await waits
-
-    assert [event["outcome"] for event in stage.run(main)] == ["uploaded", "uploaded"]
-    assert stage.connection_reads == 2
-    assert len(stage.clients) == 2
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_that_persists_fails_at_once(status: int) -> None:
-    stage = Stage(lives(Life("a"), Life("b")))
-    stage.kit.fault = lambda request, now: no(status) if now > 40 else None
-
-    async def main() -> list[Any]:
-        return await asyncio.gather(stage.wait("a"), stage.wait("b"))
-
-    assert [event["error"]["type"] for event in stage.run(main)] == ["RealtimeKitAuthError"] * 2
-    assert stage.connection_reads == 2
-    assert stage.loop.time() < 75
-
-
-def test_a_429_stops_every_request_for_as_long_as_it_says_and_fails_nobody() -> None:
-    stage = Stage(lives(*(Life(f"r{number}", ends=10, listed=False) for number in range(20))))
-    refused: list[float] = []
-
-    def fault(request: httpx.Request, now: float) -> httpx.Response | None:
-        if now < 5 or (refused and now > refused[0] + 1):
-            return None
-        refused.append(now)
-        return no(429, **{"retry-after": "400"})
-
-    stage.kit.fault = fault
-
-    async def main() -> list[Any]:
-        return await asyncio.gather(*(stage.wait(f"r{number}") for number in range(20)))
-
-    assert {event["outcome"] for event in stage.run(main)} == {"uploaded"}
-    assert [now for now in stage.kit.times() if refused[-1] < now < refused[-1] + 400] == []
-    assert len(refused) <= 5, "no more than were under way"
-
-
-def test_a_block_and_then_one_failed_round_fail_nobody() -> None:
-    stage = Stage(lives(Life("a", ends=10)))
-    answers = iter([no(429, **{"retry-after": "400"}), no(503)])
-    stage.kit.fault = lambda request, now: next(answers, None)
-    assert stage.run(lambda: stage.wait("a"))["outcome"] == "uploaded"
-
-
 def test_a_wait_cancelled_at_any_step_leaves_nothing_behind() -> None:
     for steps in range(200):
         stage = Stage(lives(Life("a", ends=40)))
@@ -305,6 +144,11 @@ def test_a_wait_cancelled_at_any_step_leaves_nothing_behind() -> None:
     else:
         pytest.fail("the wait never ended by itself")
     assert steps > 20
+
+
+def rotate_token(stage: Stage) -> None:
+    stage.kit.token = "cfTok-the-next-one"
+    stage.credentials = replace(CREDENTIALS, token=stage.kit.token)
 
 
 async def _cancel_after(stage: Stage, steps: int) -> bool:
@@ -336,6 +180,18 @@ def test_a_wait_that_cannot_be_read_leaves_nothing_behind() -> None:
             await stage.wait(Wait(meeting_id="m", invoked_after="yesterday"))
 
     stage.run(main)
+
+
+@pytest.mark.parametrize("interval", [0, -1.0, math.nan, math.inf])
+def test_an_interval_that_is_no_time_is_refused(interval: float) -> None:
+    stage = Stage(lives(Life("a")))
+
+    async def main() -> None:
+        with pytest.raises(RealtimeKitInputError, match="poll_interval"):
+            await stage.wait("a", interval)
+
+    stage.run(main)
+    assert stage.kit.asked == []
 
 
 def test_the_first_look_of_a_lonely_wait_comes_soon() -> None:

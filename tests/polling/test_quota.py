@@ -73,6 +73,24 @@ def test_the_servers_policy_replaces_the_default(clock: Clock) -> None:
     assert gate.admit(polling=False) == 60
 
 
+def test_a_window_that_grows_counts_what_was_sent_before_it_did(clock: Clock) -> None:
+    gate = make(clock, share=1.0, limit=100, window=10)
+    for _ in range(50):
+        assert gate.admit(polling=True) == 0
+        clock.sleep(2)
+    gate.heed(policy(60, 300))
+    assert admitted(gate, polling=False) == 10
+    assert gate.admit(polling=False) == pytest.approx(200)
+
+
+def test_what_was_sent_is_not_remembered_for_ever(clock: Clock) -> None:
+    gate = make(clock, limit=10_000, window=1)
+    for _ in range(20_000):
+        gate.admit(polling=True)
+        clock.sleep(0.01)
+    assert len(gate._all._times) <= 5_100
+
+
 def test_of_several_policies_the_slowest_counts(clock: Clock) -> None:
     gate = make(clock)
     gate.heed(httpx.Response(200, headers={"ratelimit-policy": '"burst";q=100;w=10, "default";q=1200;w=300'}))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,15 +16,18 @@ import httpx
 import pendulum
 import pytest
 
-from airflow_provider_realtimekit import polling, quota, waiting
+from airflow_provider_realtimekit import quota, rounds, waiting
 from airflow_provider_realtimekit.client import AsyncClient, Credentials
-from airflow_provider_realtimekit.polling import wait_for
+from airflow_provider_realtimekit.polling import entries, poller, shared, source, wait_for
+from airflow_provider_realtimekit.polling.poller import Poller
 from airflow_provider_realtimekit.retry import RetryPolicy
 from airflow_provider_realtimekit.waiting import Event, Wait
 from tests.api.support import CREDENTIALS, no, ok
 
 START = pendulum.now("UTC").replace(microsecond=0)
 LATENCY = 0.01
+# A round of the small worlds here, and whatever a float loses.
+ROUND = 20 * LATENCY
 
 
 class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
@@ -72,6 +75,14 @@ class Life:
     def row(self, now: float) -> dict[str, Any]:
         status = self.final if now >= self.ends else "RECORDING"
         return {"id": self.id, "status": status, "invoked_time": self.invoked_time, "meeting": {"id": self.meeting}}
+
+
+def lives(*all_of_them: Life) -> dict[str, Life]:
+    return {life.id: life for life in all_of_them}
+
+
+def deadline(seconds: float) -> float:
+    return START.timestamp() + seconds
 
 
 @cache
@@ -133,15 +144,20 @@ class Kit:
 
 @dataclass
 class Stage:
-    """Runs waits against a kit in virtual time, counts the looks at the connection, and sees that nothing is left."""
+    """Runs waits against a kit in virtual time, counts the looks at connections, and sees that nothing is left.
+
+    ``others`` are further connections by id; whatever is not there says what ``credentials`` say.
+    """
 
     lives: dict[str, Life] = field(default_factory=dict)
     credentials: Credentials = CREDENTIALS
+    others: dict[str, Credentials] = field(default_factory=dict)
     cap: int = 100
     connection_reads: int = 0
     clients: list[Any] = field(default_factory=list)
-    pollers: list[polling.Poller] = field(default_factory=list)
+    pollers: list[Poller] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    _broken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.loop = VirtualLoop()
@@ -152,9 +168,12 @@ class Stage:
             self._set(patch)
             return runner.run(self._play(main))
 
-    async def wait(self, wait: Wait | str, interval: float = 30.0) -> Event:
+    async def wait(self, wait: Wait | str, interval: float = 30.0, conn_id: str = "rtk") -> Event:
         wait = Wait(recording_id=wait) if isinstance(wait, str) else wait
-        return await wait_for(wait, "rtk", None, interval, self.told.append)
+        return await wait_for(wait, conn_id, None, interval, self.told.append)
+
+    def break_connection(self, conn_id: str) -> None:
+        self._broken.add(conn_id)
 
     async def _play(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         result = await main()
@@ -162,27 +181,27 @@ class Stage:
         return result
 
     def assert_nothing_is_left(self) -> None:
-        assert polling._pollers == []
-        assert polling._sources == {}
-        assert [poller.entries for poller in self.pollers if poller.entries] == []
+        assert shared.pollers == []
+        assert shared.sources == {}
+        assert [list(one.book) for one in self.pollers if one.book] == []
         assert [client for client in self.clients if not client._http.is_closed] == []
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
     def _set(self, patch: pytest.MonkeyPatch) -> None:
         clock = SimpleNamespace(time=lambda: START.timestamp() + self.loop.time(), strftime=lambda *_: "", gmtime=int)
-        patch.setattr(polling, "time", clock)
-        patch.setattr(waiting, "time", clock)
+        for module in (entries, rounds, waiting):
+            patch.setattr(module, "time", clock)
         patch.setattr(quota, "_gates", {})
-        patch.setattr(polling, "_pollers", [])
-        patch.setattr(polling, "_sources", {})
         patch.setattr(quota, "Gate", lambda gate=quota.Gate: gate(clock=self.loop.time))
-        patch.setattr(polling, "AsyncClient", self._client)
-        patch.setattr(polling, "RealtimeKitHook", lambda *_: SimpleNamespace(get_async_credentials=self._read))
-        patch.setattr(polling, "Poller", lambda *given, make=polling.Poller: self._keep(make(*given)))
+        patch.setattr(shared, "pollers", [])
+        patch.setattr(shared, "sources", {})
+        patch.setattr(shared, "Poller", lambda *given, make=Poller: self._keep(make(*given)))
+        patch.setattr(poller, "AsyncClient", self._client)
+        patch.setattr(source, "RealtimeKitHook", self._hook)
 
-    def _keep(self, poller: polling.Poller) -> polling.Poller:
-        self.pollers.append(poller)
-        return poller
+    def _keep(self, made: Poller) -> Poller:
+        self.pollers.append(made)
+        return made
 
     def _client(self, credentials: Credentials, policy: RetryPolicy) -> AsyncClient:
         self.clients.append(AsyncClient(credentials, policy, httpx.MockTransport(self._answer)))
@@ -192,7 +211,12 @@ class Stage:
         await asyncio.sleep(LATENCY)
         return self.kit.answer(request)
 
-    async def _read(self) -> Credentials:
+    def _hook(self, conn_id: str, app_id: str | None) -> Any:
+        return SimpleNamespace(get_async_credentials=partial(self._read, conn_id))
+
+    async def _read(self, conn_id: str) -> Credentials:
         self.connection_reads += 1
         await asyncio.sleep(LATENCY)
-        return replace(self.credentials)
+        if conn_id in self._broken:
+            raise RuntimeError("the backend is away")
+        return replace(self.others.get(conn_id, self.credentials))
