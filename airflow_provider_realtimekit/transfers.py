@@ -8,74 +8,107 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_realtimekit.operators.base import RealtimeKitOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from threading import Event
 
-    from airflow_provider_realtimekit.models import Recording, RecordingFile
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 
 class RealtimeKitDownloadRecordingOperator(RealtimeKitOperator):
-    """Fetch all files of an uploaded recording (``GET …/recordings/{recording_id}``, links fresh).
+    """Fetch the files of an uploaded recording (``GET …/recordings/{recording_id}``, links fresh).
 
-    A file is streamed, checked against the size that was announced, and appears under its name only when whole.
-    Returns plain JSON: ``id``, and under ``files`` the ``path``, ``name``, ``kind``, ``layer`` and ``size`` (bytes) of
-    each file.
+    Each file is loaded in bounded memory, over several connections where one is slow, goes on where a connection
+    broke, and starts over where the file changed. It is checked against the size that was announced, and appears
+    under its name only when it is whole. A retry, or another run, does not load again what is there: a manifest
+    beside the files, ``<recording id>.manifest.json``, tells sizes, checksums and, of tracks, who is heard since when.
+
+    Returns plain JSON: ``id``, ``meeting_id``, ``duration`` (seconds), ``manifest`` (path), and under ``files`` the
+    ``path``, ``name``, ``kind``, ``layer``, ``size`` (bytes), ``sha256``, ``seconds`` (that the download took),
+    ``skipped`` (it was there already) and, of tracks, ``participant`` and ``started_at`` of each file.
+
+    What was written is told to Airflow's hook lineage, added to every ``AssetAlias`` among ``outlets``, and is the
+    ``extra`` of the events of every ``Asset`` there.
 
     :param recording_id: the recording (templated)
     :param destination: the folder to put the files in (templated): any path of Airflow's object storage, such as
-        ``s3://conn_id@bucket/folder`` or ``file:///data``, or a plain local one
-    :raises RecordingUnavailableError: when there is no file to fetch: not uploaded, expired, or stored elsewhere
-    :raises DownloadError: when a file did not arrive whole; nothing is left of it then
+        ``s3://conn_id@bucket/folder`` or ``file:///data``, or a plain local one. It may hold placeholders, filled from
+        the recording: ``{recording_id}``, ``{meeting_id}``, ``{session_id}``, ``{layer}``, ``{kind}``,
+        ``{output_file_name}``, ``{file_name}``, ``{file_stem}``, ``{suffix}``, and in UTC ``{invoked_time:%Y-%m-%d}``,
+        ``{started_time:…}``, ``{stopped_time:…}``. With one of the file's name in its last part it is the path of the
+        file itself.
+    :param destination_conn_id: the Airflow connection of the destination's store, where ``destination`` does not
+        name it (templated; default: the store's own way to find credentials)
+    :param files: ``"video"``, ``"audio"`` (tracks too) or ``"all"`` (templated; default: all)
+    :param check_size: whether the video must be as large as the API announced (default: yes)
+    :raises RealtimeKitInputError: before anything is sent, when one of these cannot be
+    :raises RecordingExpiredError: when the files are gone, naming since when
+    :raises RecordingUnavailableError: when there is no file to fetch: not uploaded, or stored elsewhere
+    :raises DownloadError: when a file did not arrive whole, or its store refuses it; nothing is left of it then
     """
 
-    template_fields: Sequence[str] = (*RealtimeKitOperator.template_fields, "recording_id", "destination")
+    template_fields: Sequence[str] = (
+        *RealtimeKitOperator.template_fields,
+        "recording_id",
+        "destination",
+        "destination_conn_id",
+        "files",
+    )
 
-    def __init__(self, *, recording_id: str, destination: str | ObjectStoragePath, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        recording_id: str,
+        destination: str | ObjectStoragePath,
+        destination_conn_id: str | None = None,
+        files: str = "all",
+        check_size: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.recording_id = recording_id
         self.destination = destination
+        self.destination_conn_id = destination_conn_id
+        self.files = files
+        self.check_size = check_size
+        self._stop: Event | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the files."""
-        folder = self._folder()
-        recording = self.hook.get_recording(self.recording_id)
-        files = [self._fetch(file, recording, folder) for file in self._available(recording)]
-        return {"id": recording.id, "files": files}
+        from threading import Event
 
-    def _folder(self) -> ObjectStoragePath:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
+        from airflow_provider_realtimekit.downloads import download_recording
 
-        from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+        self._stop = Event()
+        fetched = download_recording(
+            self.hook,
+            self.recording_id,
+            self.destination,
+            files=self.files,  # type: ignore[arg-type]  # it is checked there
+            conn_id=self.destination_conn_id,
+            check_size=self.check_size,
+            stop=self._stop,
+        )
+        self._tell_outlets(context, fetched)
+        return fetched
 
-        if not self.destination:
-            raise RealtimeKitInputError(f"destination={self.destination!r} is not allowed: must be a folder's path")
-        if isinstance(self.destination, ObjectStoragePath):
-            return self.destination
-        return ObjectStoragePath(self.destination)
+    def on_kill(self) -> None:
+        """End the download, so that it removes what it has written so far."""
+        if self._stop is not None:
+            self._stop.set()
 
-    def _fetch(self, file: RecordingFile, recording: Recording, folder: ObjectStoragePath) -> dict[str, Any]:
-        from airflow_provider_realtimekit.downloads import save
+    def _tell_outlets(self, context: Context, fetched: dict[str, Any]) -> None:
+        """Say in the asset events what was written."""
+        from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
-        target = folder / file.layer / file.safe_name if file.layer else folder / file.safe_name
-        announced = recording.file_size if file.is_main else None
-        size = save(file.url.get_secret_value(), target, announced, self.hook.credentials.timeout)
-        self.log.info("Fetched %s of recording %s: %d bytes", target, recording.id, size)
-        return {
-            "path": str(target),
-            "name": file.safe_name,
-            "kind": file.kind,
-            "layer": file.layer,
-            "size": size,
-        }
+        from airflow_provider_realtimekit.downloads.recordings import asset_uri
 
-    def _available(self, recording: Recording) -> tuple[RecordingFile, ...]:
-        from airflow_provider_realtimekit.exceptions import RecordingUnavailableError
-
-        if recording.is_uploaded and recording.files and not recording.is_expired():
-            return recording.files
-        if not recording.is_uploaded:
-            why = f"it is {recording.status}, not UPLOADED"
-        elif recording.is_expired():
-            why = f"its links expired at {recording.download_url_expiry}"
-        else:
-            why = "the API gives no link; it may have been stored in a storage of your own only"
-        raise RecordingUnavailableError(f"recording {recording.id} cannot be fetched: {why}", recording_id=recording.id)
+        events = context.get("outlet_events")
+        if events is None:
+            return
+        told = {"recording_id": fetched["id"], "files": [file["path"] for file in fetched["files"]]}
+        for outlet in self.outlets:
+            if isinstance(outlet, AssetAlias):
+                for file in fetched["files"]:
+                    extra = {"recording_id": fetched["id"], "size": file["size"], "sha256": file["sha256"]}
+                    events[outlet].add(Asset(asset_uri(file["path"])), extra=extra)
+            elif isinstance(outlet, Asset):
+                events[outlet].extra.update(told)

@@ -1,31 +1,36 @@
-"""The download: whole or absent, from fresh links, and never with the token or a link where others can read it."""
+"""The operator that downloads: templates, results, events, and never the token or a link where others can read it."""
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_realtimekit.downloads import open_file
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     DownloadError,
     RealtimeKitInputError,
+    RecordingExpiredError,
     RecordingUnavailableError,
 )
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
-from tests.conftest import TOKEN
-from tests.tasks import Ended, run_task
+from tests.conftest import TOKEN, connect
+from tests.tasks import Ended, make_context, run_task
 
 
-def fetch(recording_id: str, destination: Any) -> Ended:
+def fetch(recording_id: str, destination: Any, context: dict[str, Any] | None = None, **options: Any) -> Ended:
     make = lambda: RealtimeKitDownloadRecordingOperator(  # noqa: E731
-        task_id="fetch", recording_id=recording_id, destination=destination
+        task_id="fetch", recording_id=recording_id, destination=destination, **options
     )
-    return run_task(make)
+    return run_task(make, context)
+
+
+def media(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".manifest.json")]
 
 
 @pytest.fixture
@@ -34,20 +39,30 @@ def uploaded(emulator: EmulatorServer) -> str:
     return str(recording_id)
 
 
+@pytest.fixture
+def with_audio(emulator: EmulatorServer) -> str:
+    """A recording with a video, and its sound in a file of its own."""
+    with RealtimeKitHook() as hook:
+        recording = hook.start_recording(meeting_id="m", audio_config={"codec": "AAC", "export_file": True})
+    emulator.world.jump(recording.id, "UPLOADED")
+    return recording.id
+
+
 def test_the_file_arrives_whole(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
     ended = fetch(uploaded, f"file://{tmp_path}/in/folder")
     assert ended.state == "success", ended.error
     assert ended.result["id"] == uploaded
     (file,) = ended.result["files"]
-    (found,) = (tmp_path / "in" / "folder").iterdir()
+    (found,) = media(tmp_path / "in" / "folder")
     assert (file["name"], file["size"], file["kind"]) == (found.name, found.stat().st_size, "video")
     with RealtimeKitHook() as hook:
-        assert hook.get_recording(uploaded).file_size == file["size"]
+        recording = hook.get_recording(uploaded)
+    assert (recording.file_size, recording.recording_duration) == (file["size"], ended.result["duration"])
     assert emulator.ledger.file_host_saw_authorization == 0
 
 
 def test_a_plain_local_path_and_a_templated_one(uploaded: str, tmp_path: Path) -> None:
-    ended = fetch("{{ '" + uploaded + "' }}", f"{tmp_path}/{{{{ 'deep' }}}}")
+    ended = fetch("{{ '" + uploaded + "' }}", f"{tmp_path}/{{{{ 'deep' }}}}", files="{{ 'video' }}")
     assert ended.state == "success", ended.error
     assert Path(ended.result["files"][0]["path"].removeprefix("file://")).parent == tmp_path / "deep"
 
@@ -62,7 +77,56 @@ def test_object_storage(uploaded: str, emulator: EmulatorServer) -> None:
     assert ended.state == "success", ended.error
     (file,) = ended.result["files"]
     assert ObjectStoragePath(file["path"]).stat().st_size == file["size"]
-    assert [path.name for path in ObjectStoragePath("memory://bucket/recordings").iterdir()] == [file["name"]]
+    names = {path.name for path in ObjectStoragePath("memory://bucket/recordings").iterdir()}
+    assert names == {file["name"], f"{uploaded}.manifest.json"}
+    assert fetch(uploaded, "memory://bucket/recordings").result["files"][0]["skipped"] is True
+
+
+def test_a_path_built_from_the_recording(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
+    """The API tells the meeting in lists only, so it is looked up there."""
+    ended = fetch(uploaded, f"{tmp_path}/{{meeting_id}}/{{invoked_time:%Y}}/{{recording_id}}{{suffix}}")
+    assert ended.state == "success", ended.error
+    recording = emulator.world.get(uploaded)
+    (found,) = media(tmp_path)
+    meeting, year, name = found.relative_to(tmp_path).parts
+    assert (meeting, name) == (recording.meeting.id, f"{uploaded}.mp4")
+    assert year.startswith("20")
+    assert ended.result["meeting_id"] == meeting
+
+
+@pytest.mark.parametrize(
+    ("destination", "options"), [("{nothing}", {}), ("{recording_id", {}), ("x", {"files": "subtitles"})]
+)
+def test_what_cannot_be_is_named_before_any_call(
+    uploaded: str, tmp_path: Path, emulator: EmulatorServer, destination: str, options: dict[str, Any]
+) -> None:
+    ended = fetch(uploaded, f"{tmp_path}/{destination}", **options)
+    assert isinstance(ended.error, RealtimeKitInputError)
+    assert "is not allowed" in str(ended.error)
+    assert ended.state == "failed"
+    assert emulator.ledger.count() == 0
+
+
+@pytest.mark.parametrize(("files", "kinds"), [("all", ["video", "audio"]), ("video", ["video"]), ("audio", ["audio"])])
+def test_which_files(with_audio: str, tmp_path: Path, files: str, kinds: list[str]) -> None:
+    ended = fetch(with_audio, str(tmp_path), files=files)
+    assert ended.state == "success", ended.error
+    assert [file["kind"] for file in ended.result["files"]] == kinds
+    assert sorted(str(path) for path in media(tmp_path)) == sorted(file["path"] for file in ended.result["files"])
+
+
+def test_one_file_after_the_other_are_in_one_manifest(with_audio: str, tmp_path: Path) -> None:
+    fetch(with_audio, str(tmp_path), files="video")
+    assert fetch(with_audio, str(tmp_path), files="audio").state == "success"
+    ended = fetch(with_audio, str(tmp_path))
+    assert [file["skipped"] for file in ended.result["files"]] == [True, True]
+    assert len(json.loads(Path(ended.result["manifest"]).read_text())["files"]) == 2
+
+
+def test_no_such_file_says_so(uploaded: str, tmp_path: Path) -> None:
+    ended = fetch(uploaded, str(tmp_path), files="audio")
+    assert isinstance(ended.error, RecordingUnavailableError)
+    assert "has no audio file" in str(ended.error)
 
 
 def test_all_files_of_a_track_recording(emulator: EmulatorServer, tmp_path: Path) -> None:
@@ -73,38 +137,51 @@ def test_all_files_of_a_track_recording(emulator: EmulatorServer, tmp_path: Path
         names = {file.name for file in hook.get_recording(recording.id).files}
     ended = fetch(recording.id, str(tmp_path))
     assert ended.state == "success", ended.error
-    assert {path.name for path in tmp_path.rglob("*.webm")} == names
-    assert len(names) == 2
+    assert {path.name for path in media(tmp_path)} == names
+    assert {file["participant"] for file in ended.result["files"]} == {"ann", "bob"}
+    told = json.loads((tmp_path / f"{recording.id}.manifest.json").read_text())
+    assert {(file["participant"], file["layer"]) for file in told["files"]} == {("ann", "default"), ("bob", "default")}
+    assert all(file["started_at"].startswith("20") for file in told["files"])
 
 
 @pytest.mark.parametrize("fault", [{"cut": 100}, {"status": 403}, {"status": 500}, {"reset": True}], ids=str)
-def test_what_does_not_arrive_whole_leaves_nothing(
+def test_what_breaks_once_is_mended(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer, fault: dict[str, Any]
 ) -> None:
     emulator.faults.add(operation="download", count=1, **fault)
     ended = fetch(uploaded, str(tmp_path))
+    assert ended.state == "success", ended.error
+    assert media(tmp_path)[0].stat().st_size == ended.result["files"][0]["size"]
+
+
+@pytest.mark.parametrize("fault", [{"cut": 0}, {"status": 403}, {"status": 500}, {"reset": True}], ids=str)
+def test_what_does_not_arrive_leaves_nothing(
+    uploaded: str, tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    connect(emulator, monkeypatch, patience=1)
+    emulator.faults.add(operation="download", count=None, **fault)
+    ended = fetch(uploaded, str(tmp_path))
     assert ended.state == "up_for_retry"
     assert isinstance(ended.error, DownloadError)
+    assert ended.error.recording_id == uploaded
     assert "?" not in str(ended.error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_retry_replaces_the_file(uploaded: str, tmp_path: Path) -> None:
+def test_a_retry_replaces_what_is_not_right(uploaded: str, tmp_path: Path) -> None:
     assert fetch(uploaded, str(tmp_path)).state == "success"
-    (found,) = tmp_path.iterdir()
+    (found,) = media(tmp_path)
     found.write_bytes(b"old")
     assert fetch(uploaded, str(tmp_path)).state == "success"
     assert found.stat().st_size > 3
 
 
-def test_another_size_than_the_api_announced(uploaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_realtimekit import downloads
-
-    monkeypatch.setattr(downloads, "_write", lambda response, part: part.write_bytes(b"xx") or 2)
-    ended = fetch(uploaded, str(tmp_path))
-    assert isinstance(ended.error, DownloadError)
-    assert "2 bytes arrived of" in str(ended.error)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("told", ["", "[]", "{", '{"files": 1}', '{"files": [1, {"path": "x"}]}'])
+def test_a_manifest_that_is_none_is_no_obstacle(uploaded: str, tmp_path: Path, told: str) -> None:
+    manifest = tmp_path / f"{uploaded}.manifest.json"
+    manifest.write_text(told)
+    assert fetch(uploaded, str(tmp_path)).result["files"][0]["skipped"] is False
+    assert json.loads(manifest.read_text())["recording_id"] == uploaded
 
 
 @pytest.mark.parametrize(
@@ -120,7 +197,9 @@ def test_what_has_no_file_says_why(emulator: EmulatorServer, tmp_path: Path, sta
 def test_an_expired_recording_says_when(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
     emulator.world.expire(uploaded)
     ended = fetch(uploaded, str(tmp_path))
-    assert isinstance(ended.error, RecordingUnavailableError)
+    assert ended.state == "failed", "no retry can help"
+    assert isinstance(ended.error, RecordingExpiredError)
+    assert f"its files expired at {str(ended.error.expired_at)[:10]}" in str(ended.error)
 
 
 def test_an_empty_destination_is_named_before_any_call(uploaded: str, emulator: EmulatorServer) -> None:
@@ -130,20 +209,43 @@ def test_an_empty_destination_is_named_before_any_call(uploaded: str, emulator: 
     assert emulator.ledger.count() == 0
 
 
-@pytest.mark.parametrize("url", ["http://example.org/file?sig=S3CRET", "ftp://127.0.0.2/file?sig=S3CRET"])
-def test_links_must_be_https(url: str) -> None:
-    with pytest.raises(DownloadError, match="which is not https") as raised, open_file(url, 1):
-        pass
-    assert "S3CRET" not in str(raised.value)
+def test_asset_events_tell_what_was_written(uploaded: str, tmp_path: Path) -> None:
+    from airflow.sdk import Asset, AssetAlias
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    asset, alias = Asset("s3://bucket/recordings"), AssetAlias("recordings")
+    events = OutletEventAccessors()
+    ended = fetch(uploaded, str(tmp_path), make_context(outlet_events=events), outlets=[asset, alias])
+    assert ended.state == "success", ended.error
+    (file,) = ended.result["files"]
+    assert events[asset].extra == {"recording_id": uploaded, "files": [file["path"]]}
+    (event,) = events[alias].asset_alias_events
+    assert event.dest_asset_key.uri == f"file://{file['path']}"
+    assert event.extra["sha256"] == file["sha256"]
+
+
+def test_lineage_tells_from_where_and_to_where(uploaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.common.compat import sdk
+
+    collector = sdk.HookLineageCollector()
+    monkeypatch.setattr(sdk, "get_hook_lineage_collector", lambda: collector, raising=False)
+    ended = fetch(uploaded, str(tmp_path))
+    assert ended.state == "success", ended.error
+    (source,), (target,) = collector.collected_assets.inputs, collector.collected_assets.outputs
+    assert source.asset.uri.endswith(f"/recordings/{uploaded}")
+    assert target.asset.uri == f"file://{ended.result['files'][0]['path']}"
+    assert "ignature" not in f"{source}{target}"
 
 
 def test_no_log_holds_a_link_or_the_token(uploaded: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with RealtimeKitHook() as hook:
         url = hook.get_recording(uploaded).files[0].url.get_secret_value()
-    with caplog.at_level(logging.INFO, logger="httpx"):
-        assert fetch(uploaded, str(tmp_path)).state == "success"
+    with caplog.at_level(logging.DEBUG):
+        ended = fetch(uploaded, str(tmp_path))
     client_lines = [record for record in caplog.records if not record.name.startswith("uvicorn")]
     told = "\n".join(record.getMessage() for record in client_lines)
-    assert "/files/" in told, "httpx logs what it asks for"
-    assert url.partition("?")[2][:20] not in told
-    assert TOKEN not in told
+    assert "MB/s" in told, "the download says how it went"
+    for text in (told, json.dumps(ended.result)):
+        assert url.partition("?")[2][:20] not in text
+        assert "Signature" not in text
+        assert TOKEN not in text

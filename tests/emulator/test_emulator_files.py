@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.emulator.errors import KitError
 
 
 def recording(api: httpx.Client, recording_id: str) -> Any:
@@ -87,6 +89,21 @@ def test_links_expire_and_a_new_look_gives_a_good_one(
     assert error_code(response) == (403, "AccessDenied")
     emulator.settings.link_seconds = 60
     assert http.get(recording(api, uploaded)["download_url"]).status_code == 200
+
+
+def test_a_file_can_be_replaced(
+    api: httpx.Client, http: httpx.Client, emulator: EmulatorServer, uploaded: str, tmp_path: Path
+) -> None:
+    before = http.get(recording(api, uploaded)["download_url"])
+    other = tmp_path / "other.mp4"
+    other.write_bytes(b"another file")
+    emulator.world.replace_file(uploaded, other)
+    known = recording(api, uploaded)
+    after = http.get(known["download_url"], headers={"Range": "bytes=0-3", "If-Range": before.headers["etag"]})
+    assert (after.status_code, after.content, known["file_size"]) == (200, b"another file", 12)
+    (recorded,) = emulator.world.seed(1, "RECORDING")
+    with pytest.raises(KitError, match="has no file"):
+        emulator.world.replace_file(recorded, other)
 
 
 def test_links_never_outlive_the_file(api: httpx.Client, http: httpx.Client, emulator: EmulatorServer) -> None:

@@ -1,0 +1,148 @@
+"""What must hold on every store: a file is there whole and right, or it is absent and the error says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from airflow_provider_realtimekit.exceptions import DownloadError, RecordingExpiredError
+from tests.download.support import MIB, Recorded, Store, fetch
+from tests.tasks import when
+
+ROOT = Path(__file__).parents[2]
+
+
+def assert_whole(store: Store, recorded: Recorded, fetched: dict[str, Any]) -> None:
+    (file,) = fetched["files"]
+    assert (file["size"], file["sha256"]) == (recorded.size, recorded.sha256)
+    assert store.files() == {recorded.name: recorded.content}
+    assert set(store.listing()) == {recorded.name, f"{recorded.id}.manifest.json"}
+    assert store.pending() == 0
+
+
+def assert_absent(store: Store) -> None:
+    assert store.listing() == {}
+    assert store.pending() == 0 or not store.discards
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
+
+
+class StoreSuite:
+    """The tests; each class that inherits it brings a fixture ``store``."""
+
+    def test_a_file_arrives_whole_and_once(self, store: Store, recorded: Recorded) -> None:
+        fetched = fetch(recorded, store.destination)
+        assert_whole(store, recorded, fetched)
+        assert fetched["files"][0]["skipped"] is False
+        again = fetch(recorded, store.destination)
+        assert_whole(store, recorded, again)
+        assert again["files"][0]["skipped"] is True
+        assert recorded.requests == 1
+
+    def test_the_manifest_tells_what_was_fetched(self, store: Store, recorded: Recorded) -> None:
+        fetched = fetch(recorded, store.destination)
+        told = json.loads(store.listing()[f"{recorded.id}.manifest.json"])
+        assert (told["recording_id"], told["output_file_name"]) == (recorded.id, recorded.name)
+        assert datetime.fromisoformat(told["invoked_time"]).tzinfo is not None
+        (file,) = told["files"]
+        assert file.items() <= fetched["files"][0].items()
+        assert (file["size"], file["sha256"]) == (recorded.size, recorded.sha256)
+
+    def test_what_lost_bytes_since_is_loaded_again(self, store: Store, recorded: Recorded) -> None:
+        fetch(recorded, store.destination)
+        recorded.change(recorded.size + 1)
+        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert recorded.requests == 2
+
+    def test_cut_off_at_every_tenth(self, store: Store, recorded: Recorded) -> None:
+        for _ in range(9):
+            recorded.spoil(cut=recorded.size // 10)
+        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert recorded.requests == 10, "each request went on where the last one broke off"
+
+    @pytest.mark.parametrize("tenth", range(1, 10))
+    def test_cut_off_for_good(self, store: Store, recorded: Recorded, impatient: None, tenth: int) -> None:
+        recorded.spoil(cut=recorded.size * tenth // 10)
+        recorded.spoil(count=None, reset=True)
+        with pytest.raises(DownloadError, match="did not arrive"):
+            fetch(recorded, store.destination)
+        assert_absent(store)
+
+    def test_a_host_without_ranges(self, store: Store, recorded: Recorded) -> None:
+        recorded.spoil(no_ranges=True, cut=recorded.size // 2)
+        recorded.spoil(no_ranges=True, count=None)
+        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert recorded.requests == 2
+
+    @pytest.mark.parametrize("check_size", [True, False])
+    def test_too_long_a_content_length(
+        self, store: Store, recorded: Recorded, impatient: None, check_size: bool
+    ) -> None:
+        recorded.spoil(count=None, no_ranges=True, length=recorded.size + 10)
+        with pytest.raises(DownloadError, match="were announced" if check_size else "breaks off|did not arrive"):
+            fetch(recorded, store.destination, check_size=check_size)
+        assert_absent(store)
+
+    def test_too_short_a_content_length(self, store: Store, recorded: Recorded) -> None:
+        recorded.spoil(length=recorded.size - 10)
+        with pytest.raises(DownloadError, match=f"has {recorded.size - 10} bytes of it, {recorded.size} were"):
+            fetch(recorded, store.destination)
+        assert_absent(store)
+
+    def test_a_file_that_changed_between_two_ranges(self, store: Store, recorded: Recorded) -> None:
+        recorded.in_the_middle(lambda: recorded.change(recorded.size + 5))
+        assert_whole(store, recorded, fetch(recorded, store.destination))
+
+    def test_a_link_that_expired_in_the_middle(self, store: Store, recorded: Recorded) -> None:
+        recorded.spoil(cut=recorded.size // 2)
+        recorded.spoil(status=403)
+        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert recorded.emulator.ledger.count("get") == 2
+        assert recorded.requests == 3
+
+    def test_a_recording_that_expired_in_the_middle(self, store: Store, recorded: Recorded) -> None:
+        recorded.in_the_middle(lambda: recorded.emulator.world.expire(recorded.id))
+        with pytest.raises(RecordingExpiredError, match=r"its files expired at 20\d\d-") as raised:
+            fetch(recorded, store.destination)
+        assert raised.value.recording_id == recorded.id
+        assert_absent(store)
+
+    def test_a_store_that_refuses(self, store: Store, recorded: Recorded) -> None:
+        with pytest.raises(DownloadError, match="cannot be stored"):
+            fetch(recorded, store.forbidden)
+        assert_absent(store)
+
+    def test_an_end_from_elsewhere(self, store: Store, recorded: Recorded) -> None:
+        stop = Event()
+        recorded.spoil(rate=4 * MIB)
+        when(store.begun, stop.set)
+        with pytest.raises(DownloadError, match="stopped"):
+            fetch(recorded, store.destination, stop=stop)
+        assert_absent(store)
+
+    def test_killed_in_the_middle(self, store: Store, recorded: Recorded) -> None:
+        recorded.spoil(rate=6 * MIB)
+        command = [sys.executable, "-m", "tests.download.one", recorded.id, store.destination]
+        with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
+            wait_until(store.begun, process)
+            process.kill()
+            assert process.wait() == -9
+        assert recorded.name not in store.listing(), "nothing stands under the name of the file"
+        assert_whole(store, recorded, fetch(recorded, store.destination))

@@ -1,0 +1,106 @@
+"""What the tests of downloads share: recordings with a file of our own, and stores whose listing can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_realtimekit.downloads import download_recording
+from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from tests.tasks import when
+
+MIB = 1 << 20
+
+
+@dataclass
+class Recorded:
+    """A recording on the emulator whose file holds known bytes."""
+
+    emulator: EmulatorServer
+    id: str
+    content: bytes = field(repr=False)
+    folder: Path
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def name(self) -> str:
+        return self.emulator.world.get(self.id).files[0].output.name
+
+    def change(self, size: int, seed: int = 1) -> None:
+        """Let the file be another one from now on."""
+        self.content = random.Random(seed).randbytes(size)
+        path = self.folder / f"{self.id}-{size}-{seed}.mp4"
+        path.write_bytes(self.content)
+        self.emulator.world.replace_file(self.id, path)
+
+    def in_the_middle(self, act: Callable[[], Any]) -> None:
+        """Have something happen while half of the file is there, and the rest of it was asked for."""
+        self.spoil(cut=self.size // 2)
+        self.spoil(status=503, count=None)
+
+        def go_on() -> None:
+            act()
+            self.emulator.faults.clear()
+
+        when(lambda: self.requests >= 2, go_on)
+
+    def spoil(self, **fault: Any) -> None:
+        """Let a request for the file go wrong."""
+        self.emulator.faults.add(operation="download", **fault)
+
+    @property
+    def requests(self) -> int:
+        """How often the file was asked for."""
+        return len([entry for entry in self.emulator.ledger.requests if entry.operation == "download"])
+
+
+def record(emulator: EmulatorServer, folder: Path, size: int) -> Recorded:
+    (recording_id,) = emulator.world.seed(1, status="UPLOADED")
+    recorded = Recorded(emulator, str(recording_id), b"", folder)
+    recorded.change(size, seed=0)
+    return recorded
+
+
+class Store(ABC):
+    """A real store, and one folder of it that a test has for itself."""
+
+    #: The folder, as a user would write it.
+    destination: str
+    #: A place that the store does not let anybody write to.
+    forbidden: str
+    #: Whether it can throw away what was begun; otherwise the next whole file does.
+    discards = True
+
+    @abstractmethod
+    def listing(self) -> dict[str, bytes]:
+        """Return all that can be seen in the folder."""
+
+    def pending(self) -> int:
+        """Return how many uploads there are that were neither completed nor aborted."""
+        return 0
+
+    def begun(self) -> bool:
+        """Tell whether there is a part of a file that is not whole yet."""
+        return self.pending() > 0 or any(name.endswith(".part") for name in self.listing())
+
+    def files(self) -> dict[str, bytes]:
+        """Return what can be seen, without manifests."""
+        return {name: data for name, data in self.listing().items() if not name.endswith(".manifest.json")}
+
+
+def fetch(recorded: Recorded, destination: Any, **options: Any) -> dict[str, Any]:
+    with RealtimeKitHook() as hook:
+        return download_recording(hook, recorded.id, destination, **options)

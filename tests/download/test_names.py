@@ -1,0 +1,160 @@
+"""Destinations: what may stand in one, and where each file goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_realtimekit.downloads.manifest import read_track_name
+from airflow_provider_realtimekit.downloads.names import Destination, check_apart, common_home
+from airflow_provider_realtimekit.downloads.recordings import asset_uri
+from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+from airflow_provider_realtimekit.models import Recording
+
+RECORDING = Recording.model_validate(
+    {
+        "id": "r-1",
+        "status": "UPLOADED",
+        "output_file_name": "weekly/standup_1763683200000.mp4",
+        "session_id": "s-1",
+        "invoked_time": "2026-11-20T23:59:59.5Z",
+        "download_url": "https://files.example/a.mp4?sig=x",
+        "audio_download_url": "https://files.example/a%20b.m4a?sig=x",
+    }
+)
+TRACKS = Recording.model_validate(
+    {
+        "id": "r-2",
+        "status": "UPLOADED",
+        "output_file_name": "m.webm",
+        "download_url": [
+            {"layer_name": "default", "download_urls": {"default_ann_1.webm": {"download_url": "https://f.example/1"}}},
+            {"layer_name": "low", "download_urls": {"../bob.webm": {"download_url": "https://f.example/2"}}},
+        ],
+    }
+)
+
+
+def places(destination: str, recording: Recording = RECORDING, **options: Any) -> list[str]:
+    goal = Destination(destination, **options)
+    return [str(goal.place(recording, file, "m/1").path) for file in recording.files]
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        ("/data", "/data/standup_1763683200000.mp4"),
+        ("/data/", "/data/standup_1763683200000.mp4"),
+        ("file:///data", "file:///data/standup_1763683200000.mp4"),
+        ("/data/{recording_id}", "/data/r-1/standup_1763683200000.mp4"),
+        ("/data/{meeting_id}/{file_name}", "/data/m_1/standup_1763683200000.mp4"),
+        ("/data/{output_file_name}", "/data/standup_1763683200000.mp4"),
+        ("/data/{invoked_time:%Y/%m/%d}", "/data/2026/11/20/standup_1763683200000.mp4"),
+        ("/data/{invoked_time}", "/data/2026-11-20T23-59-59Z/standup_1763683200000.mp4"),
+        ("/data/{recording_id}{suffix}", "/data/r-1.mp4"),
+        ("/data/{kind}-{session_id}-{file_stem}.bin", "/data/video-s-1-standup_1763683200000.bin"),
+        ("/data/{layer}/{file_name}", "/data/standup_1763683200000.mp4"),
+        ("/data/{file_name}/{recording_id}", "/data/standup_1763683200000.mp4/r-1/standup_1763683200000.mp4"),
+        ("{recording_id}", f"{Path.cwd()}/r-1/standup_1763683200000.mp4"),
+        ("data", f"{Path.cwd()}/data/standup_1763683200000.mp4"),
+    ],
+)
+def test_where_a_file_goes(destination: str, expected: str) -> None:
+    assert places(destination)[0] == expected
+
+
+def test_each_layer_of_tracks_has_its_folder() -> None:
+    assert places("/data", TRACKS) == ["/data/default/default_ann_1.webm", "/data/low/bob.webm"]
+    assert places("/data/{layer}-{recording_id}", TRACKS) == [
+        "/data/default-r-2/default_ann_1.webm",
+        "/data/low-r-2/bob.webm",
+    ]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/../../b", "a\\b", "\x00"])
+def test_no_name_leads_out_of_its_folder(name: str) -> None:
+    recording = RECORDING.model_copy(update={"id": name})
+    for path in (*places("/data/{recording_id}", recording), *places("/data/x-{recording_id}/{suffix}", recording)):
+        assert path.startswith("/data/")
+        assert ".." not in path.split("/")
+        assert "\x00" not in path
+
+
+@pytest.mark.parametrize(
+    ("destination", "why"),
+    [
+        ("", "must be a folder's path"),
+        ("/data/{meeting}", "{meeting} is no placeholder; known are file_name, "),
+        ("/data/{}", "{} is no placeholder"),
+        ("/data/{recording_id.__class__}", "is no placeholder"),
+        ("/data/{recording_id[0]}", "is no placeholder"),
+        ("/data/{recording_id!r}", "takes no conversion"),
+        ("/data/{recording_id:>10}", "takes no format"),
+        ("/data/{recording_id", "is not allowed"),
+        ("/data/recording_id}", "is not allowed"),
+        ("s3://{recording_id}/data", "cannot name the bucket"),
+        ("s3://bucket-{recording_id}/data", "cannot name the bucket"),
+    ],
+)
+def test_what_cannot_be_is_named(destination: str, why: str) -> None:
+    with pytest.raises(RealtimeKitInputError) as raised:
+        Destination(destination)
+    assert why in str(raised.value)
+
+
+def test_what_the_api_does_not_tell_is_named() -> None:
+    with pytest.raises(RealtimeKitInputError, match=r"names \{started_time\}, which the API does not tell of .* r-1"):
+        places("/data/{started_time:%Y}")
+
+
+def test_two_files_cannot_share_a_place() -> None:
+    goal = Destination("/data/{output_file_name}")
+    with pytest.raises(RealtimeKitInputError, match=r"several files .* put \{file_name\}"):
+        check_apart([goal.place(RECORDING, file, None) for file in RECORDING.files])
+    goal = Destination("/data/{file_name}")
+    check_apart([goal.place(RECORDING, file, None) for file in RECORDING.files])
+
+
+@pytest.mark.parametrize(
+    ("destination", "home"),
+    [
+        ("/data", "/data"),
+        ("/data/{layer}/{file_name}", "/data"),
+        ("/data/{recording_id}/{layer}/x/{file_name}", "/data/r-2"),
+        ("/data/{file_name}", "/data"),
+    ],
+)
+def test_the_manifest_stands_where_all_files_are_below(destination: str, home: str) -> None:
+    goal = Destination(destination)
+    assert str(common_home([goal.place(TRACKS, file, None) for file in TRACKS.files])) == home
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "participant", "started_at"),
+    [
+        ("default_ann_1763683200123.webm", "default", "ann", "2025-11-21T00:00:00.123Z"),
+        ("default_a_b-c_1763683200000.webm", "default", "a_b-c", "2025-11-21T00:00:00.000Z"),
+        ("2f8a_1763683200000.webm", None, "2f8a", "2025-11-21T00:00:00.000Z"),
+        ("something.webm", "default", None, None),
+    ],
+)
+def test_who_and_when_stands_in_the_name(
+    name: str, layer: str | None, participant: str | None, started_at: str | None
+) -> None:
+    assert read_track_name(name, layer) == {"participant": participant, "started_at": started_at}
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("s3://my_aws@bucket/a/b@c.mp4", "s3://bucket/a/b@c.mp4"),
+        ("s3://bucket/a", "s3://bucket/a"),
+        ("sftp://my_sftp@/a/b", "sftp:///a/b"),
+        ("/data/a.mp4", "file:///data/a.mp4"),
+        ("file:///data/a.mp4", "file:///data/a.mp4"),
+    ],
+)
+def test_assets_name_no_connection(path: str, uri: str) -> None:
+    assert asset_uri(path) == uri
