@@ -177,7 +177,10 @@ def _r2_account(source: _Source, host: str) -> str:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    try:
+        return urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    except ValueError:
+        return "?"  # which leads nowhere
 
 
 def _read_google(source: _Source) -> dict[str, Any]:

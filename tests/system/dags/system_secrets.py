@@ -14,6 +14,7 @@ from airflow_provider_realtimekit.operators import (
 )
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
 
+SHOWN = "shown against all advice:"
 SFTP = {"type": "sftp", "host": "h", "port": 22, "username": "u", "path": "p", "auth_method": "KEY"}
 
 
@@ -92,5 +93,44 @@ with DAG(
                 logging.getLogger(__name__).exception("as it happens")
             return found.to_json()
 
+    for name in ("s3", "r2", "gcs", "azure"):
+        RealtimeKitStartRecordingOperator(
+            task_id=f"stored_{name}",
+            meeting_id=f"stored-{name}",
+            storage_conn_id=f"stored_{name}",
+            storage_bucket="b",
+            storage_path="{{ dag.dag_id }}",
+        )
+    for name in ("sftp", "ssh"):
+        RealtimeKitStartTrackRecordingOperator(
+            task_id=f"stored_{name}",
+            meeting_id=f"stored-{name}",
+            storage_conn_id=f"stored_{name}",
+            storage_path="p",
+        )
+    refused_storage = RealtimeKitStartRecordingOperator(
+        task_id="refused_storage", meeting_id="secrets-4", storage_conn_id="stored_s3"
+    )
+
+    @task
+    def tell_storages() -> None:
+        """Do with a storage what nobody should: show its secrets."""
+        import logging
+
+        from airflow_provider_realtimekit.storages import read_storage
+
+        for name in ("s3", "r2", "gcs", "azure"):
+            show(read_storage(f"stored_{name}", "b"), logging.getLogger(__name__))
+        for name in ("sftp", "ssh"):
+            show(read_storage(f"stored_{name}", storage_path="p"), logging.getLogger(__name__))
+
+    def show(config: dict[str, Any], log: Any) -> None:
+        print(config)
+        for value in config.values():
+            text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+            for line in [text, *text.splitlines()]:
+                log.warning("%s %r", SHOWN, line)
+
+    tell_storages()
     start >> stop >> fetch >> tell(start.output)
     tracks >> refused

@@ -1,0 +1,144 @@
+"""The operator that lists recordings, for tasks that are mapped over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_realtimekit.operators.base import RealtimeKitOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_realtimekit.models import Recording
+
+# Airflow maps a task over 1,024 values at most, unless [core] max_map_length says otherwise.
+DEFAULT_LIMIT = 1000
+ALL_FIELDS = "all"
+_SOON_HOURS = 24
+_NAMED = 20  # ids in a log line
+
+
+class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
+    """List recordings (``GET …/recordings``) by the time of their invocation, for dynamic task mapping.
+
+    Returns a list of ids, for ``expand(recording_id=listing.output)``; with ``fields`` a list of plain JSON objects.
+    The log says how many there are, whether the limit left some out, and which expire within 24 hours. All arguments
+    are templated, and checked before anything is sent.
+
+    :param meeting_id: only this meeting's
+    :param status: only those in this status, or in one of these
+    :param search: only those whose meeting's id or title matches
+    :param expired: only those whose files have expired (true) or not (false)
+    :param start_time: only those invoked at or after it (ISO 8601 or datetime)
+    :param end_time: only those invoked at or before it
+    :param sort_order: ``ASC`` (default) or ``DESC``: with a limit, the oldest or the newest
+    :param limit: at most so many (default: 1000; Airflow maps a task over 1,024 at most)
+    :param fields: which fields of each recording to return, ``id`` always being one, or ``"all"``, which makes an XCom
+        of about 1 kB for each recording (default: none, but ids only)
+    :raises RealtimeKitInputError: when a rendered value is not allowed; nothing was sent then
+    """
+
+    template_fields: Sequence[str] = (
+        *RealtimeKitOperator.template_fields,
+        "meeting_id",
+        "status",
+        "search",
+        "expired",
+        "start_time",
+        "end_time",
+        "sort_order",
+        "limit",
+        "fields",
+    )
+
+    def __init__(
+        self,
+        *,
+        meeting_id: str | None = None,
+        status: str | list[str] | None = None,
+        search: str | None = None,
+        expired: Any = None,
+        start_time: Any = None,
+        end_time: Any = None,
+        sort_order: str = "ASC",
+        limit: int | str = DEFAULT_LIMIT,
+        fields: Sequence[str] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.meeting_id = meeting_id
+        self.status = status
+        self.search = search
+        self.expired = expired
+        self.start_time = start_time
+        self.end_time = end_time
+        self.sort_order = sort_order
+        self.limit = limit
+        self.fields = fields
+
+    def execute(self, context: Context) -> list[str] | list[dict[str, Any]]:
+        """Walk the pages, and return what was asked for."""
+        fields = _check_fields(self.fields)
+        recordings = self._list()
+        self._tell_of_expiry(recordings)
+        if not fields:
+            return [recording.id for recording in recordings]
+        return [_pick(recording.to_json(), fields) for recording in recordings]
+
+    def _list(self) -> list[Recording]:
+        from airflow_provider_realtimekit.models import ListQuery
+
+        limit = ListQuery.checked(limit=self.limit).limit or DEFAULT_LIMIT
+        found = list(
+            self.hook.list_recordings(
+                meeting_id=self.meeting_id,
+                status=self.status,
+                search=self.search,
+                expired=self.expired,
+                start_time=self.start_time,
+                end_time=self.end_time,
+                sort_order=self.sort_order,
+                limit=limit + 1,  # one more tells whether there are more
+            )
+        )
+        self.log.info("Found %d recordings", len(found[:limit]))
+        if len(found) > limit:
+            self.log.warning("There are more: limit=%d left the others out", limit)
+        return found[:limit]
+
+    def _tell_of_expiry(self, recordings: Iterable[Recording]) -> None:
+        import pendulum
+
+        now = pendulum.now("UTC")
+        soon = [recording for recording in recordings if _expires(recording, now, now.add(hours=_SOON_HOURS))]
+        if soon:
+            named = ", ".join(f"{recording.id} at {recording.download_url_expiry}" for recording in soon[:_NAMED])
+            more = f" and {len(soon) - _NAMED} more" if len(soon) > _NAMED else ""
+            self.log.warning("%d of them expire within %d hours: %s%s", len(soon), _SOON_HOURS, named, more)
+
+
+def _expires(recording: Recording, after: Any, before: Any) -> bool:
+    expiry = recording.download_url_expiry
+    return expiry is not None and after < expiry <= before
+
+
+def _pick(recording: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in recording.items() if name in fields}
+
+
+def _check_fields(fields: Sequence[str] | str | None) -> frozenset[str]:
+    from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+    from airflow_provider_realtimekit.models import Recording
+
+    known = frozenset(Recording(id="any").to_json())
+    if not fields:
+        return frozenset()
+    if fields == ALL_FIELDS:
+        return known
+    wanted = frozenset(() if isinstance(fields, str) else fields)
+    if not wanted or not wanted <= known:
+        raise RealtimeKitInputError(
+            f"fields={fields!r} is not allowed: must be {ALL_FIELDS!r} or a list of {', '.join(sorted(known))}"
+        )
+    return wanted | {"id"}

@@ -1,0 +1,197 @@
+"""The archive: which run takes which recording, that it takes it once, and what it says of the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
+from tests.examples.loading import load
+from tests.tasks import when
+
+archive = load("example_archive_recordings")
+DAG = archive.example_archive_recordings()
+
+# Not today: a run waits for a quarter of an hour after midnight.
+YESTERDAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+
+
+def on(days: int, hour: float) -> datetime:
+    """Give an hour of a day, counted from yesterday."""
+    return YESTERDAY + timedelta(days=days, hours=hour)
+
+
+# ---- what is picked ---------------------------------------------------------------------------------
+
+
+def told(status: str = "UPLOADED", **times: Any) -> dict[str, Any]:
+    times = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in times.items()}
+    nothing = dict.fromkeys(archive.FIELDS)
+    return {"id": "r", **nothing, "status": status, "invoked_time": on(0, 1).isoformat(), **times}
+
+
+@pytest.mark.parametrize(
+    ("recording", "expected"),
+    [
+        (told(stopped_time=on(0, 3), started_time=on(0, 1), recording_duration=60), on(0, 3)),
+        (told(started_time=on(0, 2), recording_duration=1800), on(0, 2.5)),
+        (told(), on(0, 1)),
+        (told("ERRORED"), on(0, 1)),
+        (told("UPLOADING", stopped_time=on(0, 4)), on(0, 4)),
+        (told("UPLOADING", started_time=on(0, 4)), None),
+    ],
+)
+def test_when_a_recording_finished(recording: dict[str, Any], expected: datetime | None) -> None:
+    assert archive.finished_at(recording) == expected
+
+
+@pytest.mark.parametrize(
+    ("recording", "runs"),
+    [
+        (told(stopped_time=on(0, 0)), [0]),
+        (told(stopped_time=on(0, 24)), [1]),
+        (told(stopped_time=on(0, 24) - timedelta(microseconds=1)), [0]),
+        (told(stopped_time="2020-01-01T00:00:00Z"), []),
+        (told("UPLOADING"), [0, 1]),
+    ],
+    ids=["first moment", "end", "last moment", "long ago", "end unknown"],
+)
+def test_each_recording_has_one_run(recording: dict[str, Any], runs: list[int]) -> None:
+    """But one whose end nobody knows yet: no run may leave it to another."""
+    intervals = [(str(on(day, 0)), str(on(day, 24))) for day in (0, 1)]
+    assert [day for day in (0, 1) if list(archive.of_interval([recording], *intervals[day]))] == runs
+
+
+def test_what_expires_first_is_fetched_first() -> None:
+    now = on(0, 0)
+    recordings = [
+        told(id="later", download_url_expiry=on(3, 0)),
+        told(id="gone", download_url_expiry=on(0, 0)),
+        told(id="sooner", download_url_expiry=on(2, 0)),
+        told("UPLOADING", id="uploads"),
+        told("ERRORED", id="broken"),
+    ]
+    assert archive.sort_out(recordings, now) == {
+        "uploaded": ["sooner", "later"],
+        "uploading": ["uploads"],
+        "errored": ["broken"],
+        "expired": ["gone"],
+    }
+
+
+# ---- whole runs, in this process ----------------------------------------------------------------------
+
+# All of Airflow runs in this process then, and warns of itself.
+of_airflow = pytest.mark.filterwarnings("default")
+
+
+class Clock:
+    """The emulator's clock, which a test may put back and forward."""
+
+    behind = 0.0
+
+    def __call__(self) -> float:
+        return time.time() - self.behind
+
+    def set(self, moment: datetime) -> None:
+        self.behind = time.time() - moment.timestamp()
+
+
+class World:
+    """An emulator with a past, and the archive that the DAG makes of it."""
+
+    def __init__(self, server: EmulatorServer, clock: Clock, folder: Path) -> None:
+        self.server, self.clock, self.folder = server, clock, folder
+
+    def record(self, began: datetime, ended: datetime, status: str = "UPLOADED") -> str:
+        """Make a recording of the past."""
+        self.clock.set(began)
+        (recording_id,) = self.server.world.seed(1, status="RECORDING")
+        self.clock.set(ended)
+        self.server.world.jump(recording_id, status)
+        self.clock.behind = 0.0
+        return str(recording_id)
+
+    def run(self, day: int) -> Any:
+        """Run the DAG for a day, as a backfill does."""
+        run = DAG.test(logical_date=on(day + 1, 0), run_conf={"destination": str(self.folder)})
+        assert (run.data_interval_start, run.data_interval_end) == (on(day, 0), on(day + 1, 0))
+        assert run.state == "success"
+        return run
+
+    @property
+    def archived(self) -> set[str]:
+        return {path.parent.name for path in self.folder.glob("????-??-??/*/*.mp4")}
+
+    def downloads(self) -> list[str]:
+        """Name the files that were loaded, once for each time."""
+        return [entry.path for entry in self.server.ledger.requests if entry.operation == "download"]
+
+
+@pytest.fixture(scope="module")
+def database() -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def world(database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    clock = Clock()
+    settings = Settings(invoked_seconds=0, uploading_seconds=10**6, empty_seconds=10**9, media="tiny")
+    with EmulatorServer(settings, clock=clock) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", server.connection_json())
+        yield World(server, clock, tmp_path / "archive")
+
+
+@of_airflow
+def test_runs_in_any_order_and_again_load_each_recording_once(world: World) -> None:
+    made = {
+        -3: [world.record(on(-3, hour), on(-3, hour + 1)) for hour in (1, 12)],
+        -2: [world.record(on(-2, 12), on(-2, 13)), world.record(on(-2, 20), on(-2, 24) - timedelta(seconds=1))],
+        # It began the day before.
+        -1: [world.record(on(-2, 23), on(-1, 0)), world.record(on(-1, 12), on(-1, 13))],
+    }
+    world.record(on(-1, 14), on(-1, 15), "ERRORED")
+    world.record(on(-1, 16), on(0, 0))  # not to be taken: it ended with the last interval
+
+    seen: set[str] = set()
+    for day in (-1, -3, -2):
+        world.run(day)
+        seen |= set(made[day])
+        assert world.archived == seen
+    assert len(world.downloads()) == len(set(world.downloads())) == 6
+    for day in (-3, -1):
+        world.run(day)
+    assert (len(world.downloads()), world.archived) == (6, seen)
+
+
+@of_airflow
+def test_what_still_uploads_is_waited_for_by_the_same_run(world: World) -> None:
+    ready = world.record(on(-1, 10), on(-1, 11))
+    late, broken = (world.record(on(-1, hour), on(-1, 23), "UPLOADING") for hour in (12, 13))
+
+    def finish() -> None:
+        world.server.world.jump(late, "UPLOADED")
+        world.server.world.jump(broken, "ERRORED")
+
+    when(lambda: world.server.ledger.count("get") >= 1, finish)
+    world.run(-1)
+    assert world.archived == {ready, late}
+
+
+@of_airflow
+def test_what_nears_its_end_and_is_not_in_the_archive_is_named(world: World) -> None:
+    near = [world.record(on(-5, hour), on(-5, hour + 1)) for hour in (1, 2)]
+    world.record(on(-3, 1), on(-3, 2))
+    assert pulled(world.run(-1), "tell_what_expires") == near
+    assert pulled(world.run(-5), "tell_what_expires") == []
+
+
+def pulled(run: Any, task_id: str) -> Any:
+    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
