@@ -6,12 +6,13 @@ PYTHON ?=
 SHELL = /bin/sh
 RUN = .venv/bin/python
 INSTALLED = .venv/.installed
+SYSTEM_INSTALLED = .venv/.installed-system
 
 .DEFAULT_GOAL = help
-.PHONY: help demo ui test lint format constraints clean
+.PHONY: help demo ui test test-stores test-system lint format constraints clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1#/p' Makefile | while IFS='#' read -r name what; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1#/p' Makefile | while IFS='#' read -r name what; do \
 		printf '  make %-12s %s\n' "$$name" "$$what"; \
 	done
 
@@ -23,6 +24,13 @@ ui: $(INSTALLED)  ## the same, and keep Airflow up to look around, until Ctrl-C
 
 test: $(INSTALLED)  ## run all tests, those on real Airflow included
 	@exec $(RUN) -m pytest
+
+test-system: $(SYSTEM_INSTALLED)  ## kill parts of Airflow on Celery, Redis and PostgreSQL while it records
+	@sh scripts/install_services.sh
+	@exec $(RUN) -m pytest tests/distributed
+
+test-stores: $(INSTALLED)  ## run the tests of downloads on S3, Azure and SFTP servers, which it installs
+	@exec sh scripts/test_stores.sh
 
 lint: $(INSTALLED)  ## check style and types
 	$(RUN) -m ruff check
@@ -46,3 +54,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" sh scripts/make_venv.sh .venv
 	@sh scripts/install.sh .venv -e '.[dev]'
 	@touch $(INSTALLED)
+
+$(SYSTEM_INSTALLED): $(INSTALLED)
+	@sh scripts/install.sh .venv -e '.[system]'
+	@touch $(SYSTEM_INSTALLED)

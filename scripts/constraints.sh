@@ -12,7 +12,7 @@ trap 'rm -f "$wanted" "$wanted.out"' EXIT
 # uv and hatchling install and build the project.
 printf '%s\n' "apache-airflow==$airflow" uv hatchling >"$wanted"
 .venv/bin/python -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --upgrade \
-    --only-binary :all: --no-header --no-annotate --extra dev \
+    --only-binary :all: --no-header --no-annotate --extra system \
     --output-file "$wanted.out" pyproject.toml "$wanted"
 # Constraints on what is not installed do no harm, so the markers go.
 sed 's/ *;.*//' "$wanted.out" >constraints.txt

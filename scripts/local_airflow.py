@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from scripts.airflow_api import AirflowApi
-from scripts.airflow_config import HOST, find_free_port, make_environment, make_settings, write_config
+from scripts.airflow_config import HOST, Settings, find_free_port, make_environment, make_settings, write_config
 from scripts.processes import Children, ProcessDiedError, title
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class LocalAirflow:
     components: connections, or settings as `AIRFLOW__…`. `empty_database` names a file in which the migrated,
     empty database is kept for the next start; it serves one version of Airflow only.
     """
+
+    components: Mapping[str, Sequence[str]] = COMPONENTS
 
     def __init__(
         self,
@@ -84,14 +86,14 @@ class LocalAirflow:
         port = find_free_port()
         self.url = f"http://{HOST}:{port}"
         self._clear_home()
-        write_config(self.home / "airflow.cfg", make_settings(self._dags, port, self._parallelism))
+        write_config(self.home / "airflow.cfg", self._settings(port))
         self._make_database()
-        for name in COMPONENTS:
+        for name in self.components:
             self.start_component(name)
 
     def start_component(self, name: str) -> None:
         """Start one component (again)."""
-        self._run(name, COMPONENTS[name])
+        self._run(name, self.components[name])
 
     def stop_component(self, name: str, grace: float = 5.0) -> None:
         """End one component with all its descendants; at once and without warning if `grace` is 0."""
@@ -155,6 +157,9 @@ class LocalAirflow:
             self._api = None
         self._children.stop(grace=grace)
 
+    def _settings(self, port: int) -> Settings:
+        return make_settings(self._dags, port, self._parallelism)
+
     def _clear_home(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         for name in ("airflow.cfg", "airflow.db", "airflow.db-wal", "airflow.db-shm"):
@@ -168,15 +173,22 @@ class LocalAirflow:
         if self._empty_database and self._empty_database.exists():
             shutil.copyfile(self._empty_database, database)
             return
-        self._run("db-migrate", ["db", "migrate"])
-        if code := self._children.wait("db-migrate"):
-            raise ProcessDiedError(f"airflow db migrate failed ({code}):\n{self._children.log_tail('db-migrate')}")
+        self._migrate()
         if self._empty_database:
             _copy_whole(database, self._empty_database)
 
+    def _migrate(self) -> None:
+        self._run("db-migrate", ["db", "migrate"])
+        if code := self._children.wait("db-migrate"):
+            raise ProcessDiedError(f"airflow db migrate failed ({code}):\n{self._children.log_tail('db-migrate')}")
+
     def _run(self, name: str, arguments: Sequence[str]) -> None:
-        environment = make_environment(self.home, self._extra)
+        environment = make_environment(self.home, self._extra | self._own_environment(name))
         self._children.start(name, [sys.executable, "-m", "airflow", *arguments], environment)
+
+    def _own_environment(self, name: str) -> dict[str, str]:
+        """Give what one component's environment has beside that of all."""
+        return {}
 
 
 def _copy_whole(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 import sys
-from collections import Counter
+from collections import Counter, deque
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -268,6 +268,8 @@ class _Spoiled:
 async def answer_with(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, wire: Wire) -> None:
     """Let an application answer a request as well as the fault allows."""
     if fault.when == "before":
+        if not fault.reset:
+            receive = await _read_ahead(receive)
         await asyncio.sleep(fault.delay)
     elif fault.replaces or fault.reset:
         await app(scope, receive, _discard)
@@ -278,6 +280,18 @@ async def answer_with(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive
     if fault.no_ranges:
         scope = {**scope, "headers": [header for header in scope["headers"] if header[0] not in _RANGE_HEADERS]}
     await answer(scope, receive, _Spoiled(fault, wire))
+
+
+async def _read_ahead(receive: Receive) -> Receive:
+    """Read a request to its end: once it was sent it is carried out, however late, even if its sender is gone."""
+    messages = deque([await receive()])
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+
+    async def again() -> Message:
+        return messages.popleft() if messages else await receive()
+
+    return again
 
 
 async def _reset(fault: Fault, wire: Wire) -> None:

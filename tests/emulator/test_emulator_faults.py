@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +14,13 @@ from pydantic import ValidationError
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Fault
 from airflow_provider_realtimekit.emulator.faults import RandomFaults
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
 
 
 def start(api: httpx.Client) -> httpx.Response:
@@ -112,6 +120,40 @@ def test_a_download_can_be_cut_off_and_resumed(api: httpx.Client, http: httpx.Cl
     assert received == whole[:1_000]
     rest = http.get(url, headers={"Range": "bytes=1000-"})
     assert (rest.status_code, received + rest.content) == (206, whole)
+
+
+def download_url(api: httpx.Client, emulator: EmulatorServer) -> str:
+    (recording_id,) = emulator.world.seed(1)
+    return str(api.get(f"/recordings/{recording_id}").json()["data"]["download_url"])
+
+
+def test_a_host_of_files_can_know_nothing_of_parts(
+    api: httpx.Client, http: httpx.Client, emulator: EmulatorServer
+) -> None:
+    url = download_url(api, emulator)
+    emulator.faults.add(operation="download", no_ranges=True)
+    whole = http.get(url, headers={"Range": "bytes=0-9"})
+    assert (whole.status_code, len(whole.content)) == (200, int(whole.headers["content-length"]))
+    assert "accept-ranges" not in whole.headers
+    assert http.get(url, headers={"Range": "bytes=0-9"}).content == whole.content[:10]
+
+
+def test_a_content_length_can_be_too_short(api: httpx.Client, http: httpx.Client, emulator: EmulatorServer) -> None:
+    url = download_url(api, emulator)
+    whole = http.get(url).content
+    for length in (0, 1, len(whole) - 1):
+        emulator.faults.add(operation="download", length=length)
+        response = http.get(url)
+        assert (response.headers["content-length"], response.content) == (str(length), whole[:length])
+
+
+def test_a_content_length_can_be_too_long(api: httpx.Client, http: httpx.Client, emulator: EmulatorServer) -> None:
+    url = download_url(api, emulator)
+    size = len(http.get(url).content)
+    emulator.faults.add(operation="download", length=size + 1)
+    with pytest.raises(httpx.RemoteProtocolError, match=f"received {size} bytes, expected {size + 1}"):
+        http.get(url)
+    assert len(http.get(url).content) == size
 
 
 def test_a_body_can_come_slowly(api: httpx.Client, emulator: EmulatorServer) -> None:
@@ -267,3 +309,20 @@ def test_the_ledger_tells_what_became_of_the_recordings(http: httpx.Client, emul
     assert ledger["by_status"] == {"UPLOADED": [uploaded], "PAUSED": [paused]}
     assert ledger["running"] == [paused]
     assert ledger["counts"] == {}
+
+
+def test_a_request_that_was_sent_is_carried_out_however_late(api: httpx.Client, emulator: EmulatorServer) -> None:
+    emulator.faults.add(operation="start", delay=0.5)
+    with pytest.raises(httpx.ReadTimeout):
+        api.post("/recordings", json={"meeting_id": "standup"}, timeout=0.1)
+    assert emulator.world.recordings() == []
+    wait_until(lambda: len(emulator.world.recordings()) == 1)
+    assert api.get("/recordings/active-recording/standup").status_code == 200
+
+
+def test_a_request_that_is_lost_with_its_sender_never_is(api: httpx.Client, emulator: EmulatorServer) -> None:
+    emulator.faults.add(operation="start", delay=0.5, reset=True)
+    with pytest.raises(httpx.ReadTimeout):
+        api.post("/recordings", json={"meeting_id": "standup"}, timeout=0.1)
+    wait_until(lambda: emulator.ledger.count("start", "reset") == 1)
+    assert emulator.world.recordings() == []
