@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting import Wait
 
 KEPT_AS = "realtimekit_recording"
+# What tells the recording of a start whose answer never came.
+_SEARCHED = ("meeting_id", "file_name_prefix", "allow_multiple_recordings")
 
 
 class Memory:
@@ -243,7 +245,9 @@ class OwningOperator(WaitingOperator):
     def _stop(self, claim: Claim, hook: RealtimeKitHook, why: str) -> None:
         from airflow_provider_realtimekit.starting import Order, give_up
 
-        order = Order(self._arguments(), tracks=self._tracks)
+        # No more than a search needs: a storage's connection, say, may be gone by now.
+        arguments = {name: value for name in _SEARCHED if (value := getattr(self, name, None)) is not None}
+        order = Order(arguments, tracks=self._tracks)
         try:
             api = hook.credentials.api
             recording = hook.client.run(give_up(api, order, claim, seconds=2 * api.timeout))
