@@ -79,7 +79,7 @@ def idle_task() -> int:
     airflow.sdk.BaseOperator(task_id="idle")
     airflow.providers.common.compat.sdk.Connection(conn_id="idle", conn_type="http")
     airflow.providers.common.compat.sdk.get_hook_lineage_collector().add_output_asset(
-        context=ObjectStoragePath("/tmp"), uri="file:///tmp/idle"
+        context=ObjectStoragePath("/"), uri="file:///idle"
     )  # looks through all plugins and providers, once in a process
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     return resident("VmRSS")
