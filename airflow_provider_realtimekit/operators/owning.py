@@ -141,7 +141,7 @@ class OwningOperator(WaitingOperator):
         memory = self._memory = Memory(context, self.log)
         with self._answering(memory):
             recording = self._ensure(memory)
-            if memory.is_ended and memory.claim and memory.claim.given_up:
+            if memory.is_ended and memory.claim and self._stops(memory.claim):
                 self._stop(memory.claim, self.hook, "a person ended the task while it was being started")
             self.log.info("Recording %s is %s", recording.id, recording.status)
             return self._finish(recording, planned)

@@ -389,3 +389,21 @@ def test_after_a_clear_one_recording_is_active_and_the_new_trys(
     assert new != old
     assert claim_in(store).recording_id == new
     assert claim_in(store).owned
+
+
+def test_a_kill_in_the_middle_of_a_start_spares_what_somebody_else_started(
+    quick: EmulatorServer, airflow: Airflow
+) -> None:
+    airflow.state = "failed"
+    with RealtimeKitHook() as hook:
+        other = hook.start_recording(meeting_id="m")
+    task = waiting_start(deferrable=True)
+
+    class KilledWhileReading(StateStore):
+        def get(self, key: str, default: Any = None) -> Any:
+            task.on_kill()
+            return super().get(key, default)
+
+    with pytest.raises(TaskDeferred):
+        task.execute(make_context(task_state_store=KilledWhileReading()))
+    assert running(quick) == [other.id]
