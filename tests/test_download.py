@@ -202,6 +202,19 @@ def test_an_expired_recording_says_when(uploaded: str, tmp_path: Path, emulator:
     assert f"its files expired at {str(ended.error.expired_at)[:10]}" in str(ended.error)
 
 
+def test_what_is_there_already_is_found_after_the_recording_has_expired(
+    uploaded: str, tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    first = fetch(uploaded, str(tmp_path))
+    emulator.world.expire(uploaded)
+    again = fetch(uploaded, str(tmp_path))
+    assert again.state == "success", again.error
+    assert [file["skipped"] for file in again.result["files"]] == [True]
+    assert again.result["files"][0]["path"] == first.result["files"][0]["path"]
+    media(tmp_path)[0].unlink()
+    assert isinstance(fetch(uploaded, str(tmp_path)).error, RecordingExpiredError)
+
+
 def test_an_empty_destination_is_named_before_any_call(uploaded: str, emulator: EmulatorServer) -> None:
     ended = fetch(uploaded, "{{ '' }}")
     assert isinstance(ended.error, RealtimeKitInputError)

@@ -158,6 +158,7 @@ class _Download:
         if entry is not None:
             log.info("%s is there already: %d bytes", path, entry["size"])
             return _published(entry, seconds=0.0, skipped=True)
+        _check_expiry(self._recording)
         progress = Progress(log, str(path))
         whole = fetch_file(self._access(job.file), path, progress, check_size=self._check_size)
         entry = {**_describe(job), "size": whole.size, "sha256": whole.sha256}
@@ -173,6 +174,7 @@ class _Download:
     def _renewed(self, file: RecordingFile) -> Signed:
         """Ask the API for the file's link again."""
         recording = _available(self._hook.get_recording(self._recording.id))
+        _check_expiry(recording)
         for found in recording.files:
             if (found.kind, found.layer, found.name) == (file.kind, file.layer, file.name):
                 return self._signed(recording, found)
@@ -229,17 +231,23 @@ def _told_meeting(recording: Recording) -> str | None:
 
 
 def _available(recording: Recording) -> Recording:
-    """Make sure that there are files to fetch."""
-    if recording.is_uploaded and recording.is_expired():
-        expiry = recording.download_url_expiry
+    """Make sure that the recording has files; they may have been fetched before they expired."""
+    if recording.is_uploaded and recording.files:
+        return recording
+    if recording.is_uploaded:
+        _check_expiry(recording)
+    why = "the API gives no link; it may have been stored in a storage of your own only"
+    if not recording.is_uploaded:
+        why = f"it is {recording.status}, not UPLOADED"
+    raise RecordingUnavailableError(f"recording {recording.id} cannot be fetched: {why}", recording_id=recording.id)
+
+
+def _check_expiry(recording: Recording) -> None:
+    """Make sure that the files can still be had."""
+    expiry = recording.download_url_expiry
+    if recording.is_expired():
         raise RecordingExpiredError(
             f"recording {recording.id} cannot be fetched: its files expired at {expiry}",
             recording_id=recording.id,
             expired_at=expiry.isoformat() if expiry else None,
         )
-    if recording.is_uploaded and recording.files:
-        return recording
-    why = "the API gives no link; it may have been stored in a storage of your own only"
-    if not recording.is_uploaded:
-        why = f"it is {recording.status}, not UPLOADED"
-    raise RecordingUnavailableError(f"recording {recording.id} cannot be fetched: {why}", recording_id=recording.id)
