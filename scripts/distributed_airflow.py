@@ -37,7 +37,30 @@ WATCHFUL: Settings = {
 }
 
 
-class DistributedAirflow(LocalAirflow):
+class PostgresAirflow(LocalAirflow):
+    """Airflow with a PostgreSQL of its own for its database, as for many tasks side by side and for backfills."""
+
+    def __init__(
+        self, home: Path, dags: Path, services: Services, *, environment: Mapping[str, str], parallelism: int
+    ) -> None:
+        super().__init__(home, dags, environment=environment, parallelism=parallelism)
+        self._services = services
+
+    def _settings(self, port: int) -> Settings:
+        database = self._services.database
+        postgres: Settings = {
+            "database": {
+                "sql_alchemy_conn": f"postgresql+psycopg2://{database}",
+                "sql_alchemy_conn_async": f"postgresql+asyncpg://{database}",
+            },
+        }
+        return merged(super()._settings(port), postgres)
+
+    def _make_database(self) -> None:
+        self._migrate()
+
+
+class DistributedAirflow(PostgresAirflow):
     """Airflow on Celery; a component is ended and started again by name, as a supervisor would."""
 
     components = {name: command for name, command in COMPONENTS.items() if name != "triggerer"} | {
@@ -46,8 +69,7 @@ class DistributedAirflow(LocalAirflow):
     }
 
     def __init__(self, home: Path, dags: Path, services: Services, *, environment: Mapping[str, str]) -> None:
-        super().__init__(home, dags, environment=environment, parallelism=2 * SLOTS * len(WORKERS))
-        self._services = services
+        super().__init__(home, dags, services, environment=environment, parallelism=2 * SLOTS * len(WORKERS))
         self._log_starts: dict[str, int] = {}
 
     def start_component(self, name: str) -> None:
@@ -92,7 +114,6 @@ class DistributedAirflow(LocalAirflow):
         self.wait_for(is_ready, f"{worker} is ready", timeout)
 
     def _settings(self, port: int) -> Settings:
-        database = self._services.database
         celery: Settings = {
             "core": {
                 "executor": "CeleryExecutor",
@@ -100,25 +121,21 @@ class DistributedAirflow(LocalAirflow):
                 # Each component has a name for its host, from its environment, as if on a machine of its own.
                 "hostname_callable": "getpass.getuser",
             },
-            "database": {
-                "sql_alchemy_conn": f"postgresql+psycopg2://{database}",
-                "sql_alchemy_conn_async": f"postgresql+asyncpg://{database}",
-            },
             "celery": {
                 "broker_url": self._services.broker,
-                "result_backend": f"db+postgresql+psycopg2://{database}",
+                "result_backend": f"db+postgresql+psycopg2://{self._services.database}",
                 "worker_concurrency": str(SLOTS),
             },
             # As long as the longest task; Airflow, not Redis, is to notice that a worker is gone.
             "celery_broker_transport_options": {"visibility_timeout": "86400"},
         }
-        settings = super()._settings(port)
-        for more in (WATCHFUL, celery):
-            settings |= {name: settings.get(name, {}) | options for name, options in more.items()}
-        return settings
-
-    def _make_database(self) -> None:
-        self._migrate()
+        return merged(super()._settings(port), WATCHFUL, celery)
 
     def _own_environment(self, name: str) -> dict[str, str]:
         return {"LOGNAME": name}
+
+
+def merged(*layers: Settings) -> Settings:
+    """Lay settings one over the other."""
+    names = {name for layer in layers for name in layer}
+    return {name: {key: value for layer in layers for key, value in layer.get(name, {}).items()} for name in names}

@@ -1,4 +1,4 @@
-"""A week of recordings, archived by real Airflow as it catches up, and again after everything was cleared."""
+"""A week of recordings, archived by a backfill of real Airflow, and by a second one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
-from scripts.local_airflow import LocalAirflow
+from scripts.distributed_airflow import PostgresAirflow
+from scripts.services import Services
 
 EXAMPLE_DAGS = Path(__file__).parents[2] / "example_dags"
 DAG_ID = "example_archive_recordings"
@@ -47,39 +47,48 @@ def emulator() -> Iterator[EmulatorServer]:
 
 
 @pytest.fixture
-def airflow(emulator: EmulatorServer, tmp_path: Path) -> Iterator[LocalAirflow]:
-    """An Airflow with the DAG, which began a week ago."""
+def airflow(emulator: EmulatorServer, tmp_path: Path) -> Iterator[PostgresAirflow]:
+    """An Airflow with the DAG, which begins today: what was before is for a backfill."""
     (tmp_path / "dags").mkdir()
     text = (EXAMPLE_DAGS / f"{DAG_ID}.py").read_text()
     assert START in text
-    began = TODAY - timedelta(days=DAYS)
-    text = text.replace(START, f"datetime({began.year}, {began.month}, {began.day}, tzinfo=UTC)")
+    text = text.replace(START, f"datetime({TODAY.year}, {TODAY.month}, {TODAY.day}, tzinfo=UTC)")
     (tmp_path / "dags" / f"{DAG_ID}.py").write_text(text)
     environment = {
         "AIRFLOW_CONN_REALTIMEKIT_DEFAULT": emulator.connection_json(),
         # The default destination lies in the folder for temporary files.
         "TMPDIR": str(tmp_path),
     }
-    with LocalAirflow(tmp_path / "airflow", tmp_path / "dags", environment=environment, parallelism=4) as airflow:
+    home, dags = tmp_path / "airflow", tmp_path / "dags"
+    with (
+        Services() as services,
+        PostgresAirflow(home, dags, services, environment=environment, parallelism=8) as airflow,
+    ):
         yield airflow
 
 
-def runs(airflow: LocalAirflow) -> list[dict[str, Any]]:
-    """Give the runs of the week: where midnight passes meanwhile, there is one more."""
-    found = airflow.api.request("GET", f"/dags/{DAG_ID}/dagRuns")["dag_runs"]
-    return [run for run in found if datetime.fromisoformat(run["data_interval_end"]) <= TODAY]
+def backfill(airflow: PostgresAirflow, **more: str) -> None:
+    """Run the week's days, and wait until all of them have succeeded."""
+    body = {
+        "dag_id": DAG_ID,
+        "from_date": (TODAY - timedelta(days=DAYS)).isoformat(),
+        "to_date": (TODAY - timedelta(days=1)).isoformat(),
+        **more,
+    }
+    number = airflow.api.request("POST", "/backfills", json=body)["id"]
 
-
-def wait_for_week(airflow: LocalAirflow, after: datetime) -> None:
-    """Wait until each day of the week has a run that ended after a moment."""
-
-    def has_ended() -> bool:
-        ended = [run for run in runs(airflow) if run["end_date"] and datetime.fromisoformat(run["end_date"]) > after]
-        return len(ended) == DAYS
+    def is_complete() -> bool:
+        return bool(airflow.api.request("GET", f"/backfills/{number}")["completed_at"])
 
     # Just after midnight the last run waits for a quarter of an hour.
-    airflow.wait_for(has_ended, f"{DAYS} runs have ended", timeout=1400)
-    assert Counter(run["state"] for run in runs(airflow)) == {"success": DAYS}
+    airflow.wait_for(is_complete, f"{DAYS} runs have ended", timeout=1400)
+    runs = airflow.api.request("GET", f"/dags/{DAG_ID}/dagRuns", params={"run_type": ["backfill"]})["dag_runs"]
+    assert Counter(run["state"] for run in runs) == {"success": DAYS}
+
+
+def asked(emulator: EmulatorServer) -> int:
+    """Count how often a task asked for a recording."""
+    return sum(entry.operation == "get" for entry in emulator.ledger.requests)
 
 
 def downloads(emulator: EmulatorServer) -> Counter[str]:
@@ -87,11 +96,10 @@ def downloads(emulator: EmulatorServer) -> Counter[str]:
 
 
 @pytest.mark.timeout(3000)
-def test_a_week_is_archived_once(airflow: LocalAirflow, emulator: EmulatorServer, tmp_path: Path) -> None:
-    began = datetime.now(UTC)
+def test_a_week_is_archived_once(airflow: PostgresAirflow, emulator: EmulatorServer, tmp_path: Path) -> None:
     airflow.wait_for_dag(DAG_ID)
     airflow.api.unpause(DAG_ID)
-    wait_for_week(airflow, began)
+    backfill(airflow)
     expected = {recording.id for recording in emulator.world.recordings()}
     assert len(expected) == RECORDINGS
     archive = tmp_path / "realtimekit-archive"
@@ -99,9 +107,8 @@ def test_a_week_is_archived_once(airflow: LocalAirflow, emulator: EmulatorServer
     assert set(downloads(emulator).values()) == {1}
     assert len(downloads(emulator)) == len(expected)
 
-    again = datetime.now(UTC)
-    for run in runs(airflow):
-        airflow.api.clear(DAG_ID, run["dag_run_id"], "settle")
-    wait_for_week(airflow, again)
+    before = asked(emulator)
+    backfill(airflow, reprocess_behavior="completed")
+    assert asked(emulator) >= before + RECORDINGS, "not every file was asked for again"
     assert set(downloads(emulator).values()) == {1}
     assert len(downloads(emulator)) == len(expected)
