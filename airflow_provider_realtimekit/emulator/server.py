@@ -88,7 +88,9 @@ def _configuration(emulator: Emulator) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(emulator),
         log_config=None,
+        # The loggers are those of the whole process, and whoever sets up logging next turns them on again.
         access_log=False,
+        log_level="warning",
         lifespan="off",
         proxy_headers=False,
         server_header=False,
