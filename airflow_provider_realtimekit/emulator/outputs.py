@@ -67,7 +67,7 @@ def _track_outputs(recording: Recording) -> list[Output]:
 
 def _track(recording: Recording, peer: str, layer: str, options: dict[str, Any]) -> Output:
     prefix = options.get("file_name_prefix") or layer
-    audio = AudioSpec("OPUS", channels=1, voice=zlib.crc32(peer.encode()) % 4)
+    audio = AudioSpec("OPUS", channels=1, voice=1 + zlib.crc32(peer.encode()) % 4)
     spec = MediaSpec("webm", _length(recording), None, audio)
     targets = options.get("outputs") or [{"type": "REALTIMEKIT_BUCKET"}]
     in_bucket = any(target.get("type") == "REALTIMEKIT_BUCKET" for target in targets)

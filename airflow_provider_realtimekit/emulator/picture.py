@@ -75,7 +75,9 @@ def speak(samples: int, channels: int, voice: int = 0) -> NDArray[np.float32]:
     """Return one loop of talk and silence, shaped (channels, samples); silent ends join without a click."""
     at = np.linspace(0, LOOP_SECONDS, samples, endpoint=False, dtype=np.float32)
     sound = np.zeros((channels, samples), np.float32)
-    for start, end, speaker in _SPEECH:
+    for turn, (start, end, speaker) in enumerate(_SPEECH, 1):
+        if voice and turn != 1 + voice % len(_SPEECH):
+            continue  # whoever has a track of their own takes turns with the others
         talking = slice(*np.searchsorted(at, (start, end)))
         talk = _talk(at[talking] - start, 110 + 25 * voice + 70 * speaker)
         # One sits to the left, the other to the right.
