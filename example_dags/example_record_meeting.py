@@ -6,12 +6,8 @@ against Cloudflare's. The processing needs ``pip install 'airflow-provider-realt
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
@@ -48,32 +44,6 @@ PARAMS = {
         description="A local folder, or any path of object storage, such as s3://conn_id@bucket/recordings.",
     ),
 }
-
-
-@contextmanager
-def local_copy(path: str) -> Iterator[Path]:
-    """Lend a local copy of a file, or the file itself where it is local."""
-    source = ObjectStoragePath(path)
-    if source.protocol in ("", "file"):
-        yield Path(source.path)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, source.name)
-        with source.open("rb") as remote, copy.open("wb") as local:
-            shutil.copyfileobj(remote, local, 1 << 20)
-        yield copy
-
-
-@contextmanager
-def beside(path: str, name: str) -> Iterator[Path]:
-    """Lend a local path to write to, and put what was written beside ``path``, wherever that is."""
-    target = ObjectStoragePath(path).parent / name
-    with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder, name)
-        yield local
-        if local.exists():
-            with local.open("rb") as written, target.open("wb") as remote:
-                shutil.copyfileobj(written, remote, 1 << 20)
 
 
 def main_file(download: dict[str, Any]) -> str:
@@ -121,6 +91,7 @@ def example_record_meeting() -> None:
     @task
     def contact_sheet(fetched: dict[str, Any]) -> None:
         """Draw frames of the whole length onto one picture."""
+        from object_files import beside, local_copy
         from recording_report import CONTACT_SHEET, draw_contact_sheet
 
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), CONTACT_SHEET) as png:
@@ -129,6 +100,7 @@ def example_record_meeting() -> None:
     @task
     def waveform(fetched: dict[str, Any]) -> None:
         """Draw the sound and its loudness."""
+        from object_files import beside, local_copy
         from recording_report import WAVEFORM, draw_waveform
 
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), WAVEFORM) as png:
@@ -137,6 +109,7 @@ def example_record_meeting() -> None:
     @task
     def speech_wav(fetched: dict[str, Any]) -> None:
         """Write the sound as speech-to-text wants it: 16 kHz, mono, 16 bit."""
+        from object_files import beside, local_copy
         from recording_report import SPEECH, write_speech_wav
 
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), SPEECH) as wav:
@@ -147,6 +120,7 @@ def example_record_meeting() -> None:
         """Measure duration, codecs, loudness and silence."""
         import json
 
+        from object_files import beside, local_copy
         from recording_report import FACTS, read_facts
 
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), FACTS) as path:
@@ -157,6 +131,7 @@ def example_record_meeting() -> None:
     @task
     def page(fetched: dict[str, Any], measured: dict[str, Any], recording: dict[str, Any]) -> str:
         """Bind everything into one page."""
+        from object_files import beside
         from recording_report import CONTACT_SHEET, PAGE, SPEECH, WAVEFORM, write_page
 
         folder = ObjectStoragePath(main_file(fetched)).parent
