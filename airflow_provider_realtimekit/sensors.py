@@ -98,7 +98,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         poke_interval: float = 30.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        super().__init__(poke_interval=seconds("poke_interval", poke_interval), **kwargs)
         self.realtimekit_conn_id = realtimekit_conn_id
         self.app_id = app_id
         self.recording_id = recording_id
@@ -131,8 +131,12 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
         if self._ti is None or not is_kill(task_state(self._ti)):
             return
-        with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
-            recording = hook.reach(str(self.recording_id), Action.STOP)
+        try:
+            with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
+                recording = hook.reach(str(self.recording_id), Action.STOP)
+        except Exception:
+            self.log.exception("Recording %s may go on: it could not be stopped", self.recording_id)
+            return
         self.log.info("Recording %s was stopped and is %s", recording.id, recording.status)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:

@@ -171,9 +171,10 @@ def test_wrong_arguments_are_named_when_rendered_and_nothing_is_asked(
 
 
 @pytest.mark.parametrize("value", [0, -1, "600", None, True, float("nan")])
-def test_invoked_timeout_is_checked_when_the_dag_is_read(value: Any) -> None:
-    with pytest.raises(RealtimeKitInputError, match=r"invoked_timeout=.* is not allowed: must be a number of seconds"):
-        RealtimeKitRecordingSensor(task_id="wait", recording_id="r", invoked_timeout=value)
+@pytest.mark.parametrize("name", ["invoked_timeout", "poke_interval"])
+def test_durations_are_checked_when_the_dag_is_read(name: str, value: Any) -> None:
+    with pytest.raises(RealtimeKitInputError, match=rf"{name}=.* is not allowed: must be a number of seconds"):
+        RealtimeKitRecordingSensor(task_id="wait", recording_id="r", **{name: value})
 
 
 @pytest.mark.parametrize("mode", MODES)
