@@ -32,7 +32,7 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
     from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE
 
     name = connection.conn_id or "the connection"
-    extra = _extra(connection, name)
+    extra = read_extra(connection, name)
     return Credentials(
         token=_token(connection.password, name),
         account_id=_segment(connection.login, f"login (the account id) of connection {name!r}"),
@@ -47,7 +47,12 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
     )
 
 
-def _extra(connection: Connection, name: str) -> dict[str, Any]:
+def read_extra(connection: Connection, name: str) -> dict[str, Any]:
+    """Return a connection's extra.
+
+    :param name: what the connection is called in an error
+    :raises RealtimeKitInputError: when it is not a JSON object
+    """
     # Not extra_dejson: it takes malformed JSON for none, and masks over a synchronous call, even on the event loop.
     try:
         extra = json.loads(connection.extra or "{}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from airflow_provider_realtimekit.connections import _extra as read_extra
+from airflow_provider_realtimekit.connections import read_extra
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 
 if TYPE_CHECKING:
