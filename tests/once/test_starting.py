@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pendulum
 import pytest
 
-from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitInputError,
@@ -23,6 +24,7 @@ from airflow_provider_realtimekit.operators import (
 )
 from airflow_provider_realtimekit.operators.owning import KEPT_AS
 from airflow_provider_realtimekit.starting import Claim
+from tests.conftest import connect
 from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 
 START = RealtimeKitStartRecordingOperator
@@ -202,6 +204,22 @@ def test_tasks_that_start_at_once_end_with_one_recording(quick: EmulatorServer, 
     assert [one.state for one in ended] == ["success"] * 3, [one.error for one in ended]
     (survivor,) = running(quick)
     assert {one.result["id"] for one in ended} == {survivor}
+
+
+def test_a_start_that_is_answered_with_what_ran_before_makes_it_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    ago = 3600.0
+    settings = Settings(second_start="accept", empty_seconds=7200, media="tiny")
+    with EmulatorServer(settings, clock=lambda: time.time() - ago) as server:
+        connect(server, monkeypatch)
+        with RealtimeKitHook() as hook:
+            tracks = hook.start_track_recording(meeting_id="m")
+            hook.start_recording(meeting_id="m")  # which hides the tracks from who asks for what is active
+        ago = 0.0
+        store = StateStore()
+        assert run(store, operator=TRACKS).result["id"] == tracks.id
+        assert not claim_in(store).owned
+        refused = run(operator=TRACKS, if_active="fail")
+        assert isinstance(refused.error, RecordingActiveError)
 
 
 def test_a_doubt_that_cannot_be_settled_is_left_to_the_next_try(
