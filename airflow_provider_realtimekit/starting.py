@@ -1,7 +1,7 @@
 """Start a recording once: look first, send one start, and settle a doubtful one by looking, never by a guess.
 
-Everything here is a flow without I/O. What a task must know in its next try is a :class:`Claim`, kept *before* the
-start is sent and again as soon as the recording's id is known:
+Everything here is a flow without I/O. What a task must know in its next try is a :class:`~.claims.Claim`, kept
+*before* the start is sent and again as soon as the recording's id is known:
 
 1. the recording of an earlier try is taken up again, unless it ended in ERRORED or was given up;
 2. the meeting's active recording is taken, or refused, as ``if_active`` says;
@@ -13,20 +13,19 @@ start is sent and again as soon as the recording's id is known:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pendulum
 
 from airflow_provider_realtimekit.api import CLOCK_SLACK, DATE_SLACK, Flow, RecordingsAPI
+from airflow_provider_realtimekit.claims import Claim, Order
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
     RealtimeKitConnectionError,
     RealtimeKitError,
-    RealtimeKitInputError,
     RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
     RealtimeKitResponseError,
@@ -35,100 +34,13 @@ from airflow_provider_realtimekit.exceptions import (
     RecordingStateError,
     StartOutcomeUnknownError,
 )
-from airflow_provider_realtimekit.models import (
-    Action,
-    Recording,
-    RecordingStatus,
-    StartRecordingRequest,
-    StartTrackRecordingRequest,
-)
+from airflow_provider_realtimekit.models import Action, Recording, RecordingStatus
 from airflow_provider_realtimekit.models.common import parse_timestamp
+from airflow_provider_realtimekit.searching import Search, age, is_since
 
-IF_ACTIVE = ("reuse", "fail")
-# A recording lasts 24 hours at most.
-LONGEST = pendulum.duration(hours=26)
 # How long what a start led to may take to show when the start was answered, if badly: it is not under way any more.
 _ANSWERED = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a task keeps of the recording that it starts: plain JSON, so that a later try can read it.
-
-    :param meeting_id: the meeting
-    :param since: when the start was about to be sent, by the server's clock (ISO 8601)
-    :param generation: tells the tries before a clear of the task from those after
-    :param recording_id: the recording, once it is known
-    :param owned: whether this task started it; otherwise it was found running
-    :param given_up: whether it was stopped, or is to be, because the task was killed
-    """
-
-    meeting_id: str
-    since: str
-    generation: int = 0
-    recording_id: str | None = None
-    owned: bool = False
-    given_up: bool = False
-
-    @classmethod
-    def read(cls, kept: Any) -> Claim | None:
-        """Read what was kept; what another version kept and this one cannot read counts as nothing."""
-        if not isinstance(kept, Mapping):
-            return None
-        try:
-            claim = cls(**{name: value for name, value in kept.items() if name in cls.__dataclass_fields__})
-            parse_timestamp(claim.since)
-        except (TypeError, ValueError):
-            return None
-        return claim
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return asdict(self)
-
-
-Keep = Callable[[Claim | None], None]
-
-
-def _keep_nothing(_: Claim | None) -> None:
-    """Stand in for a task's memory where there is none."""
-
-
-def _tell_nobody(_: str) -> None:
-    """Stand in for a task's log where there is none."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be recorded, and what a caller who may be tried again adds.
-
-    :param arguments: those of :meth:`.RecordingsAPI.start_recording`, or of ``start_track_recording``
-    :param tracks: whether the participants' tracks are to be recorded
-    :param if_active: ``reuse`` takes a recording that somebody else started for the one asked for; ``fail`` does not
-    :param replaces: whether the recording of a generation before is stopped; otherwise it is taken up while it runs
-    :param generation: see :class:`Claim`
-    :param keep: is given what a later try must know, ``None`` when nothing was started
-    :param tell: is told in words what was found
-    """
-
-    arguments: Mapping[str, Any]
-    tracks: bool = False
-    if_active: str = "reuse"
-    replaces: bool = False
-    generation: int = 0
-    keep: Keep = _keep_nothing
-    tell: Callable[[str], None] = _tell_nobody
-
-    def check(self) -> StartRecordingRequest | StartTrackRecordingRequest:
-        """Check everything before anything is sent.
-
-        :raises RealtimeKitInputError: naming the argument, its value and what is allowed
-        """
-        if self.if_active not in IF_ACTIVE:
-            raise RealtimeKitInputError(f"if_active={self.if_active!r} is not allowed: must be one of {IF_ACTIVE}")
-        model = StartTrackRecordingRequest if self.tracks else StartRecordingRequest
-        return model.checked(**self.arguments)
 
 
 def ensure_recording(api: RecordingsAPI, /, *, if_active: str = "reuse", **arguments: Any) -> Flow[Recording]:
@@ -163,9 +75,8 @@ class _Start:
     def __init__(self, api: RecordingsAPI, order: Order) -> None:
         self.api = api
         self.order = order
-        self.request = order.check()
-        self.meeting_id = self.request.meeting_id
-        self.allows_several = bool(getattr(self.request, "allow_multiple_recordings", False))
+        self.search = Search(api, order)
+        self.meeting_id = self.search.meeting_id
 
     # What an earlier try left
 
@@ -193,7 +104,7 @@ class _Start:
         # A request may take so long, and be under way for as long again when nobody waits for it any more.
         longest = 2 * self.api.timeout
         left = longest - (pendulum.now("UTC") - parse_timestamp(claim.since)).total_seconds()
-        recording = yield from self.look_for_claimed(claim, min(max(0.0, left), longest))
+        recording = yield from self.search.look_for_claimed(claim, min(max(0.0, left), longest))
         if recording is None:
             return None
         self.order.tell(f"An earlier try started recording {recording.id}, and could not say so")
@@ -222,14 +133,14 @@ class _Start:
     def begin(self) -> Flow[tuple[Recording, Claim]]:
         """Take the recording that runs, or start one."""
         running, since = yield from self._look()
-        if running is not None and not self.allows_several:
+        if running is not None and not self.search.allows_several:
             return self._adopt(running, since)
         self._keep(Claim(self.meeting_id, since.isoformat(), self.order.generation))
         recording, is_ours = yield from self._start(since)
         if not is_ours:
             return self._adopt(recording, since)
         claim = self._claim(recording, since, owned=True)
-        if self.allows_several:
+        if self.search.allows_several:
             return recording, claim
         return (yield from self._give_way(recording, claim, since))
 
@@ -237,14 +148,9 @@ class _Start:
         """Return what runs already, and the time by the server's clock, rather too early than too late."""
         began = pendulum.now("UTC")
         active, told = yield from self.api.look_at_active(self.meeting_id)
-        if active is not None and not self._is_kind(active, surely=self.order.tracks):
-            active = yield from self._running(surely=self.order.tracks)
+        if active is not None and not self.search.is_kind(active, surely=self.order.tracks):
+            active = yield from self.search.running(surely=self.order.tracks)
         return active, told - DATE_SLACK if told else began - CLOCK_SLACK
-
-    def _running(self, *, surely: bool) -> Flow[Recording | None]:
-        """Look through the meeting's recordings for one of the right kind that runs."""
-        rows = yield from self._rows(pendulum.now("UTC") - LONGEST)
-        return next((row for row in rows if row.is_active and self._is_kind(row, surely=surely)), None)
 
     def _adopt(self, recording: Recording, since: pendulum.DateTime) -> tuple[Recording, Claim]:
         """Take a recording that somebody else started, if that is wanted."""
@@ -265,7 +171,7 @@ class _Start:
             try:
                 started = yield from self._send()
                 # Whether a second start is answered with what runs already is documented nowhere.
-                return started, _is_since(started, since - CLOCK_SLACK)
+                return started, is_since(started, since - CLOCK_SLACK)
             except StartOutcomeUnknownError as error:
                 doubt = error
             except RealtimeKitAPIError as refusal:
@@ -285,7 +191,7 @@ class _Start:
     def _settle(self, doubt: StartOutcomeUnknownError, since: pendulum.DateTime) -> Flow[Recording | None]:
         try:
             seconds = min(_ANSWERED, self.api.timeout) if _was_answered(doubt) else self.api.timeout
-            recording = yield from self.look_for(since, seconds)
+            recording = yield from self.search.look_for(since, seconds)
         except RealtimeKitError as error:
             raise StartOutcomeUnknownError(
                 f"{doubt}; looking did not settle it: {error}", meeting_id=self.meeting_id
@@ -305,92 +211,32 @@ class _Start:
         The API allows one recording at a time unless told otherwise. Where it was told otherwise, a start that got
         no answer at all could still be under way.
         """
-        return not doubt.accepted and (_was_answered(doubt) or not self.allows_several)
+        return not doubt.accepted and (_was_answered(doubt) or not self.search.allows_several)
 
     def _refused(
         self, refusal: RealtimeKitAPIError, since: pendulum.DateTime, *, sent_before: bool
     ) -> Flow[tuple[Recording, bool]]:
         """Look whether the start was refused because the meeting is being recorded by now."""
-        if not self.allows_several and not isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError):
-            running = yield from self._running(surely=False)
+        if not self.search.allows_several and not isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError):
+            running = yield from self.search.running(surely=False)
             if running is not None:
                 # A 200 that says no, and a start before that left doubt, may have started it all the same.
                 may_be_ours = sent_before or refusal.status == httpx.codes.OK
-                return running, may_be_ours and _is_since(running, since)
+                return running, may_be_ours and is_since(running, since)
         self.order.keep(None)
         raise refusal
-
-    def look_for(
-        self, since: pendulum.DateTime, seconds: float, until: pendulum.DateTime | None = None
-    ) -> Flow[Recording | None]:
-        """Look until a recording shows that was invoked since then (and until then), or the time is over."""
-        give_up = time.monotonic() + seconds
-        pause = min(_FIRST_PAUSE, seconds / 4)
-        while True:
-            recording = yield from self._find(since, until)
-            if recording is not None or time.monotonic() >= give_up:
-                return recording
-            yield min(pause, max(0.0, give_up - time.monotonic()))
-            pause = min(_LONGEST_PAUSE, 2 * pause)
-
-    def look_for_claimed(self, claim: Claim, seconds: float) -> Flow[Recording | None]:
-        """Look for what the start that a claim speaks of led to."""
-        since = parse_timestamp(claim.since)
-        return (yield from self.look_for(since, seconds, self._latest(since)))
-
-    def _latest(self, since: pendulum.DateTime) -> pendulum.DateTime:
-        """Return when a recording was invoked at the latest that came of a start whose sender died.
-
-        What was invoked later is somebody else's: a meeting may recur under one id.
-        """
-        return since + CLOCK_SLACK + pendulum.duration(seconds=2 * self.api.timeout)
-
-    def _find(self, since: pendulum.DateTime, until: pendulum.DateTime | None) -> Flow[Recording | None]:
-        if not self.order.tracks and not self.allows_several:
-            active = yield from self.api.get_active_recording(self.meeting_id)
-            if active is not None and _is_within(active, since, until) and self._is_kind(active):
-                return active
-        rows = [row for row in (yield from self._rows(since)) if _is_within(row, since, until)]
-        return min((row for row in rows if self._is_named_so(row) and self._is_kind(row)), key=_age, default=None)
-
-    def _rows(self, since: pendulum.DateTime) -> Flow[list[Recording]]:
-        """Return the meeting's recordings that were invoked since then."""
-        walk = self.api.list_recordings(meeting_id=self.meeting_id, start_time=since - CLOCK_SLACK)
-        rows: list[Recording] = []
-        while not walk.done:
-            rows += [row for row in walk.take((yield from walk.next_page())) if _is_since(row, since)]
-        return rows
-
-    def _is_named_so(self, row: Recording) -> bool:
-        # Of tracks, the prefix is in the names of the files of each layer, not in the recording's.
-        prefix = getattr(self.request, "file_name_prefix", None)
-        return not prefix or row.output_file_name is None or row.output_file_name.startswith(prefix)
-
-    def _is_kind(self, row: Recording, *, surely: bool = False) -> bool:
-        """Whether a recording is of tracks if tracks are asked for, and composite otherwise.
-
-        The API documents no field for it. One that it has is believed; else the name tells: tracks are ``.webm``,
-        and so is a composite in VP8 or VP9, so that the name makes nothing *surely* one of tracks.
-        """
-        if row.type:
-            return ("TRACK" in str(row.type).upper()) == self.order.tracks
-        is_webm = (row.output_file_name or "").endswith(".webm")
-        if self.order.tracks:
-            return is_webm and not surely
-        video = getattr(self.request, "video_config", None)
-        return not is_webm or (video is not None and video.codec in ("VP8", "VP9"))
 
     def _give_way(self, recording: Recording, claim: Claim, since: pendulum.DateTime) -> Flow[tuple[Recording, Claim]]:
         """Where another task started at the same time, and the server let both: the first one stays."""
         try:
             mine = recording if recording.invoked_time else (yield from self.api.get_recording(recording.id))
-            rows = yield from self._rows(since)
+            rows = yield from self.search.rows(since)
         except RealtimeKitError as error:
             self.order.tell(f"Whether another task started a recording at the same time could not be seen: {error}")
             return recording, claim
-        rivals = [row for row in rows if row.is_active and row.id != mine.id and self._is_kind(row)]
-        first = min(rivals, key=_age, default=None)
-        if first is None or _age(mine) < _age(first):
+        rivals = [row for row in rows if row.is_active and row.id != mine.id and self.search.is_kind(row)]
+        first = min(rivals, key=age, default=None)
+        if first is None or age(mine) < age(first):
             return recording, claim
         self.order.tell(f"Recording {first.id} was started just before {recording.id}: this one is stopped")
         yield from stop(self.api, recording.id)
@@ -413,7 +259,7 @@ def give_up(api: RecordingsAPI, order: Order, claim: Claim, seconds: float) -> F
     """
     recording_id = claim.recording_id
     if recording_id is None:
-        found = yield from _Start(api, order).look_for_claimed(claim, seconds)
+        found = yield from Search(api, order).look_for_claimed(claim, seconds)
         recording_id = found.id if found else None
     return (yield from stop(api, recording_id)) if recording_id else None
 
@@ -455,15 +301,3 @@ def _was_answered(doubt: StartOutcomeUnknownError) -> bool:
 
 def _is_worth_having(recording: Recording) -> bool:
     return recording.status != RecordingStatus.ERRORED
-
-
-def _is_since(row: Recording, since: pendulum.DateTime) -> bool:
-    return row.invoked_time is None or row.invoked_time >= since
-
-
-def _is_within(row: Recording, since: pendulum.DateTime, until: pendulum.DateTime | None) -> bool:
-    return _is_since(row, since) and (until is None or row.invoked_time is None or row.invoked_time <= until)
-
-
-def _age(row: Recording) -> tuple[pendulum.DateTime, str]:
-    return row.invoked_time or pendulum.DateTime.max.replace(tzinfo=pendulum.UTC), row.id

@@ -25,9 +25,9 @@ from airflow_provider_realtimekit.operators.base import WaitingOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_realtimekit.claims import Claim
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
     from airflow_provider_realtimekit.models import Recording
-    from airflow_provider_realtimekit.starting import Claim
     from airflow_provider_realtimekit.waiting import Wait
 
 KEPT_AS = "realtimekit_recording"
@@ -65,7 +65,7 @@ class Memory:
 
     def load(self) -> Claim | None:
         """Return what an earlier try kept."""
-        from airflow_provider_realtimekit.starting import Claim
+        from airflow_provider_realtimekit.claims import Claim
 
         self.claim = Claim.read(self._store.get(KEPT_AS)) if self.lasts else None
         return self.claim
@@ -148,7 +148,7 @@ class OwningOperator(WaitingOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the triggerer."""
-        from airflow_provider_realtimekit.starting import Claim
+        from airflow_provider_realtimekit.claims import Claim
 
         memory = self._memory = Memory(context, self.log)
         memory.claim = Claim.read((next_kwargs or {}).get("claim")) or memory.load()
@@ -165,7 +165,8 @@ class OwningOperator(WaitingOperator):
         raise NotImplementedError
 
     def _ensure(self, memory: Memory) -> Recording:
-        from airflow_provider_realtimekit.starting import Order, ensure
+        from airflow_provider_realtimekit.claims import Order
+        from airflow_provider_realtimekit.starting import ensure
 
         order = Order(
             self._arguments(),
@@ -243,7 +244,8 @@ class OwningOperator(WaitingOperator):
         self._stop(claim, self.hook, why)
 
     def _stop(self, claim: Claim, hook: RealtimeKitHook, why: str) -> None:
-        from airflow_provider_realtimekit.starting import Order, give_up
+        from airflow_provider_realtimekit.claims import Order
+        from airflow_provider_realtimekit.starting import give_up
 
         # No more than a search needs: a storage's connection, say, may be gone by now.
         arguments = {name: value for name in _SEARCHED if (value := getattr(self, name, None)) is not None}

@@ -9,6 +9,7 @@ from typing import Any
 import pendulum
 import pytest
 
+from airflow_provider_realtimekit.claims import Claim
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
@@ -23,7 +24,6 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartTrackRecordingOperator,
 )
 from airflow_provider_realtimekit.operators.owning import KEPT_AS
-from airflow_provider_realtimekit.starting import Claim
 from tests.conftest import connect
 from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 
