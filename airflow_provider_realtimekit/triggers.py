@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from importlib import import_module
@@ -12,6 +14,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting import Wait
+
+# What it waits with. Whatever holds up the loop while that is imported would hold up all triggers.
+_POLLING = "airflow_provider_realtimekit.polling"
 
 
 class RealtimeKitRecordingTrigger(BaseTrigger):
@@ -79,13 +84,23 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         await finish(stop_if_killed(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id))
 
     async def _run(self) -> dict[str, Any]:
-        # The first import takes a tenth of a second, for which it would hold up the loop.
-        await asyncio.to_thread(import_module, "airflow_provider_realtimekit.polling")
-        from airflow_provider_realtimekit.polling import wait_for
-        from airflow_provider_realtimekit.waiting import fault_event
-
         try:
-            return await wait_for(self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self.log.info)
+            # The first import takes a tenth of a second; the name is there once it is over.
+            if not hasattr(sys.modules.get(_POLLING), "wait_for"):
+                await asyncio.to_thread(import_module, _POLLING)
+            from airflow_provider_realtimekit.polling import wait_for
+
+            return await wait_for(self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._tell)
         except Exception as error:  # whatever it is, the task must hear of it
-            self.log.error("The wait cannot go on: %s", error)  # noqa: TRY400 (the task shows the trace)
+            from airflow_provider_realtimekit.waiting import fault_event
+
+            await self._tell(f"The wait cannot go on: {error}", logging.ERROR)
             return fault_event(error)
+
+    async def _tell(self, news: str, level: int = logging.INFO) -> None:
+        """Write to the task's log, on a thread.
+
+        It goes through a pipe that Airflow does not read while it stores events, and that the ends of many waits fill.
+        The logger is made there, too: that touches the disk, and few of many waits have something to tell at a time.
+        """
+        await asyncio.to_thread(lambda: self.log.log(level, news))

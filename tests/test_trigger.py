@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
+import threading
 import time
 from typing import Any
 
@@ -58,6 +60,47 @@ def test_a_missing_connection_becomes_an_event(monkeypatch: pytest.MonkeyPatch) 
     assert event["outcome"] == "fault"
     with pytest.raises(RealtimeKitError, match="realtimekit_default"):
         conclude(event, Wait(recording_id="r-1"))
+
+
+def test_an_import_that_fails_becomes_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "airflow_provider_realtimekit.polling", None)
+    event = asyncio.run(first_event(make("r-1")))
+    assert event["error"]["type"] == "ModuleNotFoundError"
+
+
+class LogThatWaits:
+    """A log that does not go on before the loop does."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.lines: list[str] = []
+
+    def log(self, level: int, line: str) -> None:
+        turned = threading.Event()
+        self.loop.call_soon_threadsafe(turned.set)
+        assert turned.wait(10), "the loop stands still while a line is written"
+        self.lines.append(line)
+
+
+async def event_and_log(trigger: RealtimeKitRecordingTrigger) -> tuple[Any, list[str]]:
+    log = LogThatWaits()
+    trigger._log = log  # type: ignore[assignment]
+    return await first_event(trigger), log.lines
+
+
+def test_a_log_that_is_slow_holds_up_no_loop(emulator: EmulatorServer) -> None:
+    (recording_id,) = emulator.world.seed(1, status="RECORDING")
+    when(lambda: emulator.ledger.count("get") >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
+    event, lines = asyncio.run(event_and_log(make(recording_id)))
+    assert event["outcome"] == "uploaded"
+    assert lines[-1] == f"Recording {recording_id} is UPLOADED"
+
+
+def test_a_log_that_is_slow_holds_up_no_loop_when_a_wait_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", raising=False)
+    event, lines = asyncio.run(event_and_log(make("r-1")))
+    assert event["outcome"] == "fault"
+    assert [line.partition(":")[0] for line in lines] == ["The wait cannot go on"]
 
 
 def test_a_deadline_that_passed_while_nobody_looked_costs_one_look(emulator: EmulatorServer) -> None:

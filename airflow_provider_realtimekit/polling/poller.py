@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 from airflow_provider_realtimekit import metrics
@@ -27,7 +27,8 @@ GATHER_SECONDS = 0.5
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 
-Tell = Callable[[str], None]
+# Takes its time: it waits for a log.
+Tell = Callable[[str], Awaitable[None]]
 
 
 class Poller:
@@ -59,7 +60,7 @@ class Poller:
         alarm = None if math.isinf(entry.remaining) else self.loop.call_later(entry.remaining, entry.expire)
         try:
             while isinstance(news := await entry.hear(), str):
-                tell(news)
+                await tell(news)
             return None if news is Sign.MOVE else news
         finally:
             if alarm is not None:

@@ -170,7 +170,10 @@ class Stage:
 
     async def wait(self, wait: Wait | str, interval: float = 30.0, conn_id: str = "rtk") -> Event:
         wait = Wait(recording_id=wait) if isinstance(wait, str) else wait
-        return await wait_for(wait, conn_id, None, interval, self.told.append)
+        return await wait_for(wait, conn_id, None, interval, self._hear)
+
+    async def _hear(self, news: str) -> None:
+        self.told.append(news)
 
     def break_connection(self, conn_id: str) -> None:
         self._broken.add(conn_id)

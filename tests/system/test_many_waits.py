@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
@@ -15,13 +16,12 @@ import pytest
 from scripts.local_airflow import LocalAirflow
 from scripts.local_emulator import LocalEmulator
 from tests.system.conftest import ACCOUNT_ID, APP_ID, HERE, TOKEN
+from tests.system.dags import loop_watch
 
 DAG_ID = "system_many_waits"
 WAITS = 500
 INTERVAL = 5
 PAGES = WAITS // 100
-# Airflow's triggerer writes logs to a pipe that is not read while it stores events: many at once hold up its loop.
-ENDS_A_SECOND = 25
 BLOCKED = "Triggerer's async thread was blocked"
 
 
@@ -44,7 +44,8 @@ def airflow(recordings: list[str], emulator: LocalEmulator, tmp_path: Path) -> I
     """An Airflow for this one DAG, whose triggerer holds more than by default."""
     dags, plan, now = tmp_path / "dags", tmp_path / "plan.json", time.time()
     dags.mkdir()
-    shutil.copy(HERE / "dags" / f"{DAG_ID}.py", dags)
+    for module in (DAG_ID, "loop_watch"):
+        shutil.copy(HERE / "dags" / f"{module}.py", dags)
     since = datetime.fromtimestamp(now - 60, UTC).isoformat()
     plan.write_text(
         json.dumps({"ids": recordings, "invoked_after": since, "deadline": now + 3600, "poll_interval": INTERVAL})
@@ -52,8 +53,6 @@ def airflow(recordings: list[str], emulator: LocalEmulator, tmp_path: Path) -> I
     environment = {
         "AIRFLOW_CONN_REALTIMEKIT_DEFAULT": emulator.connection(ACCOUNT_ID, APP_ID, TOKEN),
         "AIRFLOW__TRIGGERER__CAPACITY": "2000",
-        # A machine that has other work to do keeps any process from its turn for longer than the 0.2 s of the default.
-        "AIRFLOW__TRIGGERER__BLOCKED_MAIN_THREAD_WARNING_THRESHOLD": "1.0",
         "PYTHONPATH": str(dags),
         "SYSTEM_MANY_WAITS": str(plan),
     }
@@ -78,19 +77,15 @@ def wait_for_rounds(airflow: LocalAirflow, emulator: LocalEmulator, count: int) 
 
 
 def test_five_hundred_waits_of_one_run_share_one_poll(
-    airflow: LocalAirflow, emulator: LocalEmulator, recordings: list[str]
+    airflow: LocalAirflow, emulator: LocalEmulator, recordings: list[str], tmp_path: Path
 ) -> None:
     airflow.wait_for_dag(DAG_ID)
     airflow.api.unpause(DAG_ID)
     run_id = airflow.api.trigger(DAG_ID)
     airflow.wait_for(lambda: count(airflow, run_id, "deferred") == WAITS, "all are deferred", timeout=120)
-    # The triggerer takes some seconds to take them all up.
-    wait_for_rounds(airflow, emulator, 2)
-    told = blocked(airflow)
-    wait_for_rounds(airflow, emulator, 3)
-    assert blocked(airflow) == told, "the loop stood still while nothing but the poll went on"
+    wait_for_rounds(airflow, emulator, 5)
+    ends_from = time.time()
     for recording_id in recordings:
-        time.sleep(1 / ENDS_A_SECOND)
         emulator.control.post(f"recordings/{recording_id}/status", json={"status": "UPLOADED"}).raise_for_status()
     airflow.wait_for(lambda: count(airflow, run_id, "success", "skipped") == WAITS, "all end", timeout=120)
 
@@ -100,6 +95,7 @@ def test_five_hundred_waits_of_one_run_share_one_poll(
     seen = polls(emulator)
     one_each = WAITS * (ended - seen[0]) / INTERVAL
     assert len(seen) <= 0.02 * one_each + 10, f"{len(seen)} requests in {ended - seen[0]:.0f} s"
+    check_loop(warnings(airflow), loop_watch.read(tmp_path / "loop.jsonl"), ends_from)
 
 
 def check_results(airflow: LocalAirflow, run_id: str, recordings: list[str]) -> None:
@@ -110,6 +106,37 @@ def check_results(airflow: LocalAirflow, run_id: str, recordings: list[str]) -> 
     assert (in_triggerer["outcome"], in_triggerer["recording"]["id"]) == ("uploaded", recordings[21])
 
 
-def blocked(airflow: LocalAirflow) -> list[str]:
+def check_loop(warned: list[str], turns: list[dict[str, Any]], ends_from: float) -> None:
+    """No warning of a loop that stood still may be ours.
+
+    Airflow warns when a sleep of 0.1 s took more than 0.2 s. So a warning is ours where our package alone had the
+    loop for more than 0.1 s before anything else got a turn. Others have other causes, and even a run of tasks that
+    wait for nothing gets some: Airflow takes up hundreds of tasks at once, and the machine may have other work to do.
+    """
+    late = [turn for turn in turns if turn["held"] > loop_watch.LATE]
+    assert len(warned) <= len(late), f"the watch saw {len(late)} late turns, Airflow warned: {warned}"
+    assert any(turn["ours"] and turn["at"] > ends_from for turn in turns), "the watch did not see our package at work"
+    longest = [max(turn["stacks"]) for turn in late if turn["ours"] > loop_watch.LATE]
+    assert longest == [], f"Airflow warned: {warned}"
+
+
+def warnings(airflow: LocalAirflow) -> list[str]:
     """The triggerer's warnings of a loop that stood still."""
     return [line for line in (airflow.home / "triggerer.log").read_text().splitlines() if BLOCKED in line]
+
+
+@pytest.mark.parametrize(("module", "is_ours"), [(f"{loop_watch.PACKAGE}.polling", True), ("somebody.elses", False)])
+def test_the_watch_knows_whose_work_holds_up_a_loop(module: str, is_ours: bool, tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": module, "time": time}
+    exec("def hold_up(): time.sleep(0.5)", names)
+
+    async def be_held_up() -> None:
+        loop_watch.start(tmp_path / "loop.jsonl")
+        await asyncio.sleep(0.1)
+        names["hold_up"]()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(be_held_up())
+    worst = max(loop_watch.read(tmp_path / "loop.jsonl"), key=lambda turn: turn["held"])
+    assert worst["held"] > 0.5
+    assert (worst["ours"] > loop_watch.LATE) is is_ours

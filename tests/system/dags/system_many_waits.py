@@ -12,8 +12,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import loop_watch
 from airflow.sdk import DAG
 from airflow.triggers.base import StartTriggerArgs, TaskSkippedEvent, TriggerEvent
+
+if "SYSTEM_MANY_WAITS" in os.environ:
+    # In the triggerer, which imports this on its loop: from before anything of the package is there.
+    loop_watch.start(Path(os.environ["SYSTEM_MANY_WAITS"]).with_name("loop.jsonl"))
 
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
