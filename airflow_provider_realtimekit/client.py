@@ -17,6 +17,9 @@ from airflow_provider_realtimekit.pages import PageWalk
 from airflow_provider_realtimekit.quota import DEFAULT_POLLING_SHARE, gate_for
 from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, Outcome, RetryPolicy, Rules, steps
 
+# Made at import, which the triggerer does on a thread: reading all trusted certificates would hold up its loop.
+_TLS = httpx.create_ssl_context()
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -78,7 +81,9 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._rules = credentials.rules(policy)
-        self._http = httpx.Client(auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport)
+        self._http = httpx.Client(
+            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=_TLS
+        )
 
     def run(self, flow: Flow[T], *, polling: bool = False) -> T:
         """Run a flow to its result; polling yields to everything else where the quota runs short."""
@@ -128,7 +133,7 @@ class AsyncClient:
     ) -> None:
         self._rules = credentials.rules(policy)
         self._http = httpx.AsyncClient(
-            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport
+            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=_TLS
         )
 
     async def run(self, flow: Flow[T], *, polling: bool = False) -> T:
