@@ -11,7 +11,9 @@ import asyncio
 import logging
 import threading
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -124,8 +126,17 @@ async def stop_if_killed(ti: Any, recording_id: str, realtimekit_conn_id: str, a
     async with _shared_hook(realtimekit_conn_id, app_id) as shared, shared.turns:
         state = await asyncio.to_thread(task_state, ti)
         if not is_kill(state):
-            log.warning("Recording %s is not stopped: its task is %s", recording_id, state)
+            _tell(logging.WARNING, "Recording %s is not stopped: its task is %s", recording_id, state)
             return False
         recording = await shared.hook.areach(recording_id, Action.STOP)
-    log.info("The task is %s: recording %s was stopped and is %s", state, recording_id, recording.status)
+    _tell(logging.INFO, "The task is %s: recording %s was stopped and is %s", state, recording_id, recording.status)
     return True
+
+
+def _tell(level: int, line: str, *details: object) -> None:
+    """Write to the log on a thread, since its pipe may stand still, and wait for nothing.
+
+    A stop that is done is not to be broken off for its line in the log.
+    """
+    write = partial(copy_context().run, log.log, level, line, *details)
+    asyncio.get_running_loop().run_in_executor(None, write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -316,6 +317,40 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
     asyncio.run(cancel_twice())
     assert running(quick) == []
     assert killing._under_way == set()
+
+
+class LogThatWaits(logging.Handler):
+    """A log that does not go on before the loop does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(logging.INFO)
+        self.loop = loop
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        turned = threading.Event()
+        self.loop.call_soon_threadsafe(turned.set)
+        assert turned.wait(5), "the loop stands still while a line is written"
+        self.lines.append(record.getMessage())
+
+
+@pytest.mark.parametrize(("state", "line"), [("failed", "was stopped"), ("running", "is not stopped")])
+def test_a_log_that_is_slow_holds_up_no_loop(
+    quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch, state: str, line: str
+) -> None:
+    airflow.state = state
+    trigger = defer(quick)
+    monkeypatch.setattr(killing.log, "level", logging.INFO)
+
+    async def kill() -> list[str]:
+        log = LogThatWaits(asyncio.get_running_loop())
+        monkeypatch.setattr(killing.log, "handlers", [log])
+        await trigger.on_kill()
+        while not log.lines:  # noqa: ASYNC110 (written on another thread)
+            await asyncio.sleep(0)
+        return log.lines
+
+    assert [line in told for told in asyncio.run(kill())] == [True]
 
 
 def test_a_triggerer_that_restarts_stops_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
