@@ -17,8 +17,9 @@ from airflow_provider_realtimekit.pages import PageWalk
 from airflow_provider_realtimekit.quota import DEFAULT_POLLING_SHARE, gate_for
 from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, Outcome, RetryPolicy, Rules, steps
 
-# Made at import, which the triggerer does on a thread: reading all trusted certificates would hold up its loop.
-_TLS = httpx.create_ssl_context()
+# Whom requests trust, those for files included. Made at import, which the triggerer does on a thread: reading all
+# certificates would hold up its loop.
+TLS = httpx.create_ssl_context()
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Client:
     ) -> None:
         self._rules = credentials.rules(policy)
         self._http = httpx.Client(
-            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=_TLS
+            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=TLS
         )
 
     def run(self, flow: Flow[T], *, polling: bool = False) -> T:
@@ -133,7 +134,7 @@ class AsyncClient:
     ) -> None:
         self._rules = credentials.rules(policy)
         self._http = httpx.AsyncClient(
-            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=_TLS
+            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=TLS
         )
 
     async def run(self, flow: Flow[T], *, polling: bool = False) -> T:

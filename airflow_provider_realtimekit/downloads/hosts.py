@@ -5,14 +5,13 @@ Python's own HTTP client, not httpx: it reads a body straight into a buffer, sev
 
 from __future__ import annotations
 
-import ssl
-from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Self
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from airflow_provider_realtimekit.client import TLS
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 #: What a broken connection, or one that does not come about, is in Python.
@@ -124,14 +123,14 @@ def _connection(url: httpx.URL, timeout: float) -> HTTPConnection:
         return HTTPConnection(url.host, url.port, timeout=timeout)
     proxy = None if proxy_bypass(url.host) else getproxies().get("https")
     if not proxy:
-        return HTTPSConnection(url.host, url.port, timeout=timeout, context=_trust())
+        return HTTPSConnection(url.host, url.port, timeout=timeout, context=TLS)
     return _tunnel(url, httpx.URL(proxy if "://" in proxy else f"http://{proxy}"), timeout)
 
 
 def _tunnel(url: httpx.URL, proxy: httpx.URL, timeout: float) -> HTTPConnection:
     if proxy.scheme != "http":
         raise DownloadError(f"a proxy of scheme {proxy.scheme} is not supported for files")
-    connection = HTTPSConnection(proxy.host, proxy.port or 80, timeout=timeout, context=_trust())
+    connection = HTTPSConnection(proxy.host, proxy.port or 80, timeout=timeout, context=TLS)
     credentials = httpx.BasicAuth(proxy.username, proxy.password) if proxy.username else None
     request = httpx.Request("CONNECT", url.copy_with(query=None))
     if credentials:
@@ -139,9 +138,3 @@ def _tunnel(url: httpx.URL, proxy: httpx.URL, timeout: float) -> HTTPConnection:
     headers = {"Proxy-Authorization": request.headers["Authorization"]} if credentials else {}
     connection.set_tunnel(url.host, url.port or 443, headers=headers)
     return connection
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    """Return what the API's client trusts too; reading the certificates takes a while."""
-    return httpx.create_ssl_context()
