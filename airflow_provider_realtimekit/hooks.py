@@ -9,10 +9,18 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_realtimekit import starting
-from airflow_provider_realtimekit.api import Flow, RecordingsAPI
-from airflow_provider_realtimekit.client import AsyncClient, Client, Credentials
-from airflow_provider_realtimekit.connections import read_credentials
+from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
+from airflow_provider_realtimekit.api.pagination import PageWalk
+from airflow_provider_realtimekit.api.recordings import Flow, RecordingsAPI
+from airflow_provider_realtimekit.api.retry import RetryPolicy
+from airflow_provider_realtimekit.connections.form import (
+    CONN_FIELDS,
+    CONN_TYPE,
+    DEFAULT_CONN_NAME,
+    HOOK_NAME,
+    UI_FIELD_BEHAVIOUR,
+)
+from airflow_provider_realtimekit.connections.realtimekit import read_credentials
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAuthError,
     RealtimeKitConnectionError,
@@ -20,16 +28,8 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitInputError,
     RealtimeKitNotFoundError,
 )
-from airflow_provider_realtimekit.get_provider_info import (
-    CONN_FIELDS,
-    CONN_TYPE,
-    DEFAULT_CONN_NAME,
-    HOOK_NAME,
-    UI_FIELD_BEHAVIOUR,
-)
 from airflow_provider_realtimekit.models import Recording
-from airflow_provider_realtimekit.pages import PageWalk
-from airflow_provider_realtimekit.retry import RetryPolicy
+from airflow_provider_realtimekit.start import ensure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,8 +104,8 @@ class RealtimeKitHook(BaseHook):
     aget_active_recording = _async(RecordingsAPI.get_active_recording)
     start_recording = _sync(RecordingsAPI.start_recording)
     astart_recording = _async(RecordingsAPI.start_recording)
-    ensure_recording = _sync(starting.ensure_recording)
-    aensure_recording = _async(starting.ensure_recording)
+    ensure_recording = _sync(ensure.ensure_recording)
+    aensure_recording = _async(ensure.ensure_recording)
     start_track_recording = _sync(RecordingsAPI.start_track_recording)
     astart_track_recording = _async(RecordingsAPI.start_track_recording)
     pause_recording = _sync(RecordingsAPI.pause_recording)

@@ -18,21 +18,21 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_realtimekit.deferral import default_deferrable, defer, out_of_time, seconds, tell_story
+from airflow_provider_realtimekit.connections.form import DEFAULT_CONN_NAME
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAuthError,
     RealtimeKitInputError,
     RecordingTimeoutError,
 )
-from airflow_provider_realtimekit.get_provider_info import DEFAULT_CONN_NAME
-from airflow_provider_realtimekit.links import RealtimeKitAppLink
+from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
+from airflow_provider_realtimekit.operators.deferral import default_deferrable, defer, out_of_time, seconds, tell_story
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
     from airflow_provider_realtimekit.models import Recording
-    from airflow_provider_realtimekit.waiting import Event, Wait
+    from airflow_provider_realtimekit.waiting.outcome import Event, Wait
 
 # ``soft_fail`` forgives a meeting that went wrong, never a wrong token or argument: that would hide for ever.
 _MISCONFIGURED = (RealtimeKitAuthError, RealtimeKitInputError)
@@ -120,14 +120,14 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
     def on_kill(self) -> None:
         """Stop the recording if that was asked for and a person ended the task."""
         if self.stop_on_kill and self.recording_id:
-            from airflow_provider_realtimekit.killing import on_worker
+            from airflow_provider_realtimekit.start.on_kill import on_worker
 
             on_worker(self._stop_if_killed)
 
     def _stop_if_killed(self) -> None:
         from airflow_provider_realtimekit.hooks import RealtimeKitHook
-        from airflow_provider_realtimekit.killing import is_kill, task_state
         from airflow_provider_realtimekit.models import Action
+        from airflow_provider_realtimekit.start.on_kill import is_kill, task_state
 
         if self._ti is None or not is_kill(task_state(self._ti)):
             return
@@ -141,7 +141,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        from airflow_provider_realtimekit.waiting import judge
+        from airflow_provider_realtimekit.waiting.outcome import judge
 
         wait = self._wait()
         event = judge(self._look(wait), wait)
@@ -165,13 +165,13 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         self, context: Context, event: Event | None = None, wait: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting import Wait
+        from airflow_provider_realtimekit.waiting.outcome import Wait
 
         tell_story(self.log, event)
         return self._conclude(event, Wait(**(wait or {})))
 
     def _defer(self) -> dict[str, Any]:
-        from airflow_provider_realtimekit.waiting import judge
+        from airflow_provider_realtimekit.waiting.outcome import judge
 
         wait = replace(self._wait(), deadline=time.time() + self.timeout)
         recording = self._look(wait)
@@ -180,12 +180,12 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return defer(self, wait.seen(recording), self.poke_interval, stop_on_kill=self.stop_on_kill)
 
     def _look(self, wait: Wait) -> Recording | None:
-        from airflow_provider_realtimekit.waiting import look
+        from airflow_provider_realtimekit.waiting.outcome import look
 
         return self.hook.client.run(look(self.hook.credentials.api, wait), polling=True)
 
     def _conclude(self, event: Event | None, wait: Wait) -> dict[str, Any]:
-        from airflow_provider_realtimekit.waiting import conclude
+        from airflow_provider_realtimekit.waiting.outcome import conclude
 
         try:
             result = conclude(event, wait, fail_on_error=self.fail_on_error)
@@ -197,7 +197,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return result
 
     def _wait(self) -> Wait:
-        from airflow_provider_realtimekit.waiting import Wait
+        from airflow_provider_realtimekit.waiting.outcome import Wait
 
         after = self.invoked_after
         wait = Wait(

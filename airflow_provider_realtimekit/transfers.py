@@ -99,7 +99,7 @@ class RealtimeKitDownloadRecordingOperator(RealtimeKitOperator):
         """Say in the asset events what was written."""
         from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
-        from airflow_provider_realtimekit.downloads.recordings import asset_uri
+        from airflow_provider_realtimekit.downloads.recording import asset_uri
 
         events = context.get("outlet_events")
         if events is None:

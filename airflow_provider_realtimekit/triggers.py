@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow_provider_realtimekit.waiting import Wait
+    from airflow_provider_realtimekit.waiting.outcome import Wait
 
 # What it waits with. Whatever holds up the loop while that is imported would hold up all triggers.
-_POLLING = "airflow_provider_realtimekit.polling"
+_POLLING = "airflow_provider_realtimekit.waiting.shared"
 
 
 class RealtimeKitRecordingTrigger(BaseTrigger):
@@ -52,7 +52,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
     @property
     def wait(self) -> Wait:
         """What is waited for."""
-        from airflow_provider_realtimekit.waiting import Wait
+        from airflow_provider_realtimekit.waiting.outcome import Wait
 
         return Wait(**self._wait)
 
@@ -79,7 +79,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         recording_id = self.wait.recording_id
         if not self.stop_on_kill or recording_id is None:
             return
-        from airflow_provider_realtimekit.killing import finish, stop_if_killed
+        from airflow_provider_realtimekit.start.on_kill import finish, stop_if_killed
 
         await finish(stop_if_killed(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id))
 
@@ -88,11 +88,11 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
             # The first import takes a tenth of a second; the name is there once it is over.
             if not hasattr(sys.modules.get(_POLLING), "wait_for"):
                 await asyncio.to_thread(import_module, _POLLING)
-            from airflow_provider_realtimekit.polling import wait_for
+            from airflow_provider_realtimekit.waiting.shared import wait_for
 
             return await wait_for(self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._tell)
         except Exception as error:  # whatever it is, the task must hear of it
-            from airflow_provider_realtimekit.waiting import fault_event
+            from airflow_provider_realtimekit.waiting.outcome import fault_event
 
             await self._tell(f"The wait cannot go on: {error}", logging.ERROR)
             return fault_event(error)

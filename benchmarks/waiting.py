@@ -129,13 +129,13 @@ class Row:
 
 @asynccontextmanager
 async def shared_poller(job: Job, seen: Measured) -> Any:
-    from airflow_provider_realtimekit import quota
-    from airflow_provider_realtimekit.polling import poller
+    from airflow_provider_realtimekit.api import rate_limit
     from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+    from airflow_provider_realtimekit.waiting import poller
 
     poller.GATHER_SECONDS /= job.scale
-    quota.DEFAULT_WINDOW /= job.scale
-    quota.DEFAULT_BLOCK /= job.scale
+    rate_limit.DEFAULT_WINDOW /= job.scale
+    rate_limit.DEFAULT_BLOCK /= job.scale
 
     async def wait_for(recording_id: str) -> None:
         trigger = RealtimeKitRecordingTrigger(

@@ -39,7 +39,7 @@ APP = "app-1"
 @pytest.fixture(autouse=True)
 def _fresh_quota() -> None:
     """What one test sent counts against no other."""
-    from airflow_provider_realtimekit.quota import forget_gates
+    from airflow_provider_realtimekit.api.rate_limit import forget_gates
 
     forget_gates()
 

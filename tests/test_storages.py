@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk import Connection
 from pydantic import SecretStr
 
+from airflow_provider_realtimekit.connections.storage import _pieces, read_storage
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
@@ -20,7 +21,6 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
-from airflow_provider_realtimekit.storages import _pieces, read_storage
 from tests.tasks import Ended, run_task
 
 KEYS = {"login": "AKIA5ACCESS5KEY", "password": "5ecret/of+aws"}
@@ -335,7 +335,7 @@ def test_secrets_are_masked_whole_and_in_every_part_that_is_one(
     expected: dict[str, Any],
 ) -> None:
     masked: set[str] = set()
-    monkeypatch.setattr("airflow_provider_realtimekit.storages._pieces", partial(_noted, _pieces, masked))
+    monkeypatch.setattr("airflow_provider_realtimekit.connections.storage._pieces", partial(_noted, _pieces, masked))
     connect(monkeypatch, conn_type, extra, **fields)
     assert start(**arguments).state == "success"
     secrets = {value for value in expected.values() if any(piece in str(value) for piece in PIECES)}

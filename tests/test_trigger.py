@@ -18,9 +18,9 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitRateLimitError,
     RealtimeKitResponseError,
 )
-from airflow_provider_realtimekit.polling import poller, shared, source
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from airflow_provider_realtimekit.waiting import Wait, conclude, fault_event, story_of
+from airflow_provider_realtimekit.waiting import poller, shared, source
+from airflow_provider_realtimekit.waiting.outcome import Wait, conclude, fault_event, story_of
 from tests.conftest import TOKEN
 from tests.tasks import first_event, when
 
@@ -63,7 +63,7 @@ def test_a_missing_connection_becomes_an_event(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_import_that_fails_becomes_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "airflow_provider_realtimekit.polling", None)
+    monkeypatch.setitem(sys.modules, "airflow_provider_realtimekit.waiting.shared", None)
     event = asyncio.run(first_event(make("r-1")))
     assert event["error"]["type"] == "ModuleNotFoundError"
 

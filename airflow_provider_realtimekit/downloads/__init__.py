@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from airflow_provider_realtimekit.downloads.recordings import Fetched, FilesWanted, download_recording
+from airflow_provider_realtimekit.downloads.recording import Fetched, FilesWanted, download_recording
 
 __all__ = ["Fetched", "FilesWanted", "download_recording"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_realtimekit.downloads.drain import Drain, Sink, Whole
 from airflow_provider_realtimekit.downloads.facts import Facts, FileChangedError
-from airflow_provider_realtimekit.downloads.load import Loader
 from airflow_provider_realtimekit.downloads.progress import Progress
-from airflow_provider_realtimekit.downloads.stores import is_local, open_sink, store_errors
+from airflow_provider_realtimekit.downloads.sinks import is_local, open_sink, store_errors
 from airflow_provider_realtimekit.downloads.stream import Access, Stream
+from airflow_provider_realtimekit.downloads.transfer import Loader
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from airflow_provider_realtimekit.client import TLS
+from airflow_provider_realtimekit.api.client import TLS
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 #: What a broken connection, or one that does not come about, is in Python.

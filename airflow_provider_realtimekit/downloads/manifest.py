@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_realtimekit.downloads.stores import open_sink, read_start, size_of, store_errors
+from airflow_provider_realtimekit.downloads.sinks import open_sink, read_start, size_of, store_errors
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath

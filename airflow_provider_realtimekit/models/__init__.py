@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_realtimekit.models.common import Action, RecordingStatus
+from airflow_provider_realtimekit.models.base import Action, RecordingStatus
 from airflow_provider_realtimekit.models.recording import (
     Caller,
     FileKind,

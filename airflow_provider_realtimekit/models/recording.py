@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticUseDefault
 
-from airflow_provider_realtimekit.models.common import (
+from airflow_provider_realtimekit.models.base import (
     ACTIVE,
     GOALS,
     TERMINAL,
@@ -28,7 +28,7 @@ from airflow_provider_realtimekit.models.common import (
     RecordingStatus,
     Timestamp,
 )
-from airflow_provider_realtimekit.secrecy import without_query
+from airflow_provider_realtimekit.redaction import without_query
 
 # What the API says in words may quote a signed URL.
 ScrubbedText = Annotated[str, AfterValidator(without_query)]

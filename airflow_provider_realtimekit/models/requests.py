@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from airflow_provider_realtimekit.models.common import RequestModel, Timestamp, reveal
+from airflow_provider_realtimekit.models.base import RequestModel, Timestamp, reveal
 from airflow_provider_realtimekit.models.storage import StorageConfig
-from airflow_provider_realtimekit.secrecy import parse_object
+from airflow_provider_realtimekit.redaction import parse_object
 
 MAX_USER_IDS = 100
 

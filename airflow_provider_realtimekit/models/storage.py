@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from airflow_provider_realtimekit.models.common import RequestModel
+from airflow_provider_realtimekit.models.base import RequestModel
 
 
 class _Needs(NamedTuple):

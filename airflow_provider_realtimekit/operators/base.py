@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_realtimekit.deferral import (
+from airflow_provider_realtimekit.connections.form import DEFAULT_CONN_NAME
+from airflow_provider_realtimekit.exceptions import RecordingTimeoutError
+from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
+from airflow_provider_realtimekit.operators.deferral import (
     default_deferrable,
     defer,
     make_trigger,
@@ -19,9 +22,6 @@ from airflow_provider_realtimekit.deferral import (
     seconds,
     tell_story,
 )
-from airflow_provider_realtimekit.exceptions import RecordingTimeoutError
-from airflow_provider_realtimekit.get_provider_info import DEFAULT_CONN_NAME
-from airflow_provider_realtimekit.links import RealtimeKitAppLink
 
 if TYPE_CHECKING:
     import jinja2
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
     from airflow_provider_realtimekit.models import Recording
-    from airflow_provider_realtimekit.waiting import Wait
+    from airflow_provider_realtimekit.waiting.outcome import Wait
 
 # A recording lasts 24 hours at most; its upload is given two more.
 DEFAULT_TIMEOUT = 26 * 3600.0
@@ -107,7 +107,7 @@ class WaitingOperator(RealtimeKitOperator):
         **_: Any,
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting import Wait, conclude
+        from airflow_provider_realtimekit.waiting.outcome import Wait, conclude
 
         tell_story(self.log, event)
         waited = Wait(**(wait or {}))
@@ -120,7 +120,7 @@ class WaitingOperator(RealtimeKitOperator):
 
     def _plan(self) -> Wait:
         """Describe the wait and prove that it can be stored, before anything is started."""
-        from airflow_provider_realtimekit.waiting import Wait
+        from airflow_provider_realtimekit.waiting.outcome import Wait
 
         deadline = time.time() + self.timeout
         wait = Wait(invoked_timeout=self.invoked_timeout, deadline=deadline)
@@ -131,7 +131,7 @@ class WaitingOperator(RealtimeKitOperator):
         """Return the recording, finished if that was asked for."""
         if not self.wait_for_completion:
             return recording.to_json()
-        from airflow_provider_realtimekit.waiting import conclude, judge, watch
+        from airflow_provider_realtimekit.waiting.outcome import conclude, judge, watch
 
         wait = replace(planned, recording_id=recording.id).seen(recording)
         event = judge(recording, wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from airflow_provider_realtimekit.operators.owning import OwningOperator
+from airflow_provider_realtimekit.operators.start_base import OwningOperator
 
 _STORAGE = ("storage_conn_id", "storage_bucket", "storage_path", "storage_region")
 
@@ -33,15 +33,15 @@ class _StartOperator(OwningOperator):
 
     def _arguments(self) -> dict[str, Any]:
         """Return what to send; the storage's credentials are in this value only, and on no attribute."""
+        from airflow_provider_realtimekit.connections.storage import read_storage
         from airflow_provider_realtimekit.operators.storing import add_storage
-        from airflow_provider_realtimekit.storages import read_storage
 
         arguments = {name: getattr(self, name) for name in self._body}
         said = [getattr(self, name) or None for name in _STORAGE]
         return add_storage(arguments, read_storage(*said)) if any(said) else arguments
 
     def _secrets(self) -> Iterator[str]:
-        from airflow_provider_realtimekit.secrecy import secrets_in
+        from airflow_provider_realtimekit.redaction import secrets_in
 
         return secrets_in([getattr(self, name) for name in self._body])
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_realtimekit import client
-from airflow_provider_realtimekit.quota import Gate
+from airflow_provider_realtimekit.api import client
+from airflow_provider_realtimekit.api.rate_limit import Gate
 
 from .support import Clock, Face, patch_sleep
 

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit import client as client_module
-from airflow_provider_realtimekit.api import RecordingsAPI
-from airflow_provider_realtimekit.client import AsyncClient, Client, Credentials
-from airflow_provider_realtimekit.retry import RetryPolicy
+from airflow_provider_realtimekit.api import client as client_module
+from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
+from airflow_provider_realtimekit.api.recordings import RecordingsAPI
+from airflow_provider_realtimekit.api.retry import RetryPolicy
 
 ACCOUNT, APP, TOKEN = "acc-1", "app-1", "cfTok-9f31c7ab02d4e685"
 PREFIX = f"/client/v4/accounts/{ACCOUNT}/realtime/kit/{APP}/recordings"

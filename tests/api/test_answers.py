@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.answers import decipher, retry_after
+from airflow_provider_realtimekit.api.responses import decipher, retry_after
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -20,7 +20,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
     RealtimeKitRouteError,
 )
-from airflow_provider_realtimekit.secrecy import without_query
+from airflow_provider_realtimekit.redaction import without_query
 
 from .support import API, Face, finish, ok
 

@@ -14,14 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.client import AsyncClient, Client
+from airflow_provider_realtimekit.api.client import AsyncClient, Client
+from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitConnectionError,
     RealtimeKitError,
     RealtimeKitNotFoundError,
     RealtimeKitResponseError,
 )
-from airflow_provider_realtimekit.retry import RetryPolicy
 
 from .support import API, CREDENTIALS, TOKEN, Face, no, ok, told
 

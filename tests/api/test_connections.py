@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
-from airflow_provider_realtimekit.client import Credentials
-from airflow_provider_realtimekit.connections import read_credentials
+from airflow_provider_realtimekit.api.client import Credentials
+from airflow_provider_realtimekit.connections.realtimekit import read_credentials
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 
 from .support import first_request

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_realtimekit.client import Client
+from airflow_provider_realtimekit.api.client import Client
+from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
-from airflow_provider_realtimekit.retry import RetryPolicy
 
 from .support import API, CREDENTIALS, Face, ok
 

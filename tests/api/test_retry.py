@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_realtimekit.api.retry import DEFAULT_PATIENCE, RetryPolicy
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitConnectionError,
     RealtimeKitRateLimitError,
 )
-from airflow_provider_realtimekit.retry import DEFAULT_PATIENCE, RetryPolicy
 
 from .support import API, Face, no, ok
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from airflow_provider_realtimekit.downloads import load, stream
+from airflow_provider_realtimekit.downloads import stream, transfer
 from airflow_provider_realtimekit.downloads.drain import Whole
 from airflow_provider_realtimekit.downloads.fetch import fetch_file
 from airflow_provider_realtimekit.downloads.links import Link, Signed
@@ -177,13 +177,13 @@ def test_a_host_that_is_not_there(tmp_path: Path) -> None:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that is counted in MiB be counted in KiB."""
     for name in ("_BLOCK", "_PART", "_PROBE"):
-        monkeypatch.setattr(load, name, getattr(load, name) >> 10)
+        monkeypatch.setattr(transfer, name, getattr(transfer, name) >> 10)
 
 
 @pytest.fixture
 def always_several(small_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_FAST_ENOUGH", float("inf"))
-    monkeypatch.setattr(load, "_GAIN", 0)
+    monkeypatch.setattr(transfer, "_FAST_ENOUGH", float("inf"))
+    monkeypatch.setattr(transfer, "_GAIN", 0)
 
 
 @pytest.mark.usefixtures("always_several")
@@ -199,7 +199,7 @@ def test_several_connections_bring_one_file(host: RudeHost, tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("small_parts")
 def test_one_fast_connection_is_left_alone(host: RudeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_FAST_ENOUGH", 0)
+    monkeypatch.setattr(transfer, "_FAST_ENOUGH", 0)
     host.content = random.Random(1).randbytes(400 * KIB)
     load_file(host, tmp_path)
     assert len(host.requests) == 1
@@ -209,7 +209,7 @@ def test_one_fast_connection_is_left_alone(host: RudeHost, tmp_path: Path, monke
 def test_several_that_bring_no_more_than_one_are_given_up(
     host: RudeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "_GAIN", float("inf"))
+    monkeypatch.setattr(transfer, "_GAIN", float("inf"))
     host.content = random.Random(1).randbytes(400 * KIB)
     load_file(host, tmp_path)
     assert (tmp_path / "file").read_bytes() == host.content
@@ -269,8 +269,8 @@ def random_world(size: int, manners: list[Manner], *, several: bool) -> Iterator
     """A host of some manners that is honest after them, and parts so small that there are many."""
     with rude_host() as host, pytest.MonkeyPatch.context() as patch:
         for name in ("_BLOCK", "_PART", "_PROBE"):
-            patch.setattr(load, name, getattr(load, name) >> 10)
-        patch.setattr(load, "_FAST_ENOUGH", float("inf") if several else 0)
+            patch.setattr(transfer, name, getattr(transfer, name) >> 10)
+        patch.setattr(transfer, "_FAST_ENOUGH", float("inf") if several else 0)
         patch.setattr(stream, "_SHORTEST_DELAY", 0.0)
         host.content, host.manners = random.Random(size).randbytes(size), iter(manners)
         yield host

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_realtimekit.downloads.stores import open_sink
+from airflow_provider_realtimekit.downloads.sinks import open_sink
 from airflow_provider_realtimekit.exceptions import DownloadError
 from tests.download.suite import ROOT, StoreSuite, assert_absent
 from tests.download.support import MIB, Recorded, Store, fetch

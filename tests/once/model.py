@@ -22,11 +22,11 @@ import httpx
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
-from airflow_provider_realtimekit import client, retry
+from airflow_provider_realtimekit.api import client, retry
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.emulator.state import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
-from airflow_provider_realtimekit.operators.owning import KEPT_AS
+from airflow_provider_realtimekit.operators.start_base import KEPT_AS
 from tests.conftest import ACCOUNT, APP
 from tests.tasks import StateStore, TaskInstance, first_event, make_context
 

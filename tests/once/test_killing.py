@@ -13,7 +13,6 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from airflow_provider_realtimekit import killing
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
@@ -25,6 +24,7 @@ from airflow_provider_realtimekit.exceptions import (
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
+from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from tests.once.test_starting import claim_in, running, started
 from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
@@ -53,7 +53,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
     said = Airflow()
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(said.get_task_states))
     yield said
-    assert killing._shared == {}, "no hook is left behind"
+    assert on_kill._shared == {}, "no hook is left behind"
 
 
 def waiting_start(**arguments: Any) -> RealtimeKitStartRecordingOperator:
@@ -105,7 +105,7 @@ def test_execution_timeout_ends_a_deferred_wait_and_stops_the_recording(quick: E
 def test_execution_timeout_on_a_worker_stops_the_recording(
     quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_realtimekit.client import Client
+    from airflow_provider_realtimekit.api.client import Client
 
     def interrupt(self: Client, flow: Any, *, polling: bool = False) -> Any:
         raise AirflowTaskTimeout
@@ -228,8 +228,8 @@ def test_what_a_deploy_ends_on_a_worker_goes_on(quick: EmulatorServer, airflow: 
 
 def test_a_mapped_task_asks_for_its_own_state(airflow: Airflow) -> None:
     airflow.state = "failed"
-    assert killing.task_state(TaskInstance(map_index=7)) == "failed"
-    assert killing.task_state(TaskInstance(map_index=8)) == "unknown"
+    assert on_kill.task_state(TaskInstance(map_index=7)) == "failed"
+    assert on_kill.task_state(TaskInstance(map_index=8)) == "unknown"
 
 
 def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow: Airflow) -> None:
@@ -312,11 +312,11 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
         killing_it.cancel()
         await asyncio.wait([killing_it])
         assert killing_it.cancelled()
-        await asyncio.wait(killing._under_way)
+        await asyncio.wait(on_kill._under_way)
 
     asyncio.run(cancel_twice())
     assert running(quick) == []
-    assert killing._under_way == set()
+    assert on_kill._under_way == set()
 
 
 class LogThatWaits(logging.Handler):
@@ -340,11 +340,11 @@ def test_a_log_that_is_slow_holds_up_no_loop(
 ) -> None:
     airflow.state = state
     trigger = defer(quick)
-    monkeypatch.setattr(killing.log, "level", logging.INFO)
+    monkeypatch.setattr(on_kill.log, "level", logging.INFO)
 
     async def kill() -> list[str]:
         log = LogThatWaits(asyncio.get_running_loop())
-        monkeypatch.setattr(killing.log, "handlers", [log])
+        monkeypatch.setattr(on_kill.log, "handlers", [log])
         await trigger.on_kill()
         while not log.lines:  # noqa: ASYNC110 (written on another thread)
             await asyncio.sleep(0)

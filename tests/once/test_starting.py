@@ -9,7 +9,6 @@ from typing import Any
 import pendulum
 import pytest
 
-from airflow_provider_realtimekit.claims import Claim
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
@@ -23,7 +22,8 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
-from airflow_provider_realtimekit.operators.owning import KEPT_AS
+from airflow_provider_realtimekit.operators.start_base import KEPT_AS
+from airflow_provider_realtimekit.start.checkpoint import Claim
 from tests.conftest import connect
 from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 

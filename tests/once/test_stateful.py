@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from airflow_provider_realtimekit.api.rate_limit import forget_gates
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RecordingFailedError
-from airflow_provider_realtimekit.quota import forget_gates
 from tests.once.model import Airflow, Moment, Scene, Settings, stage
 
 KINDS = ["late", "reset", "error", "limit", "garbage", "refusal", "cut"]

@@ -117,7 +117,7 @@ with DAG(
         """Do with a storage what nobody should: show its secrets."""
         import logging
 
-        from airflow_provider_realtimekit.storages import read_storage
+        from airflow_provider_realtimekit.connections.storage import read_storage
 
         for name in ("s3", "r2", "gcs", "azure"):
             show(read_storage(f"stored_{name}", "b"), logging.getLogger(__name__))

@@ -1,0 +1,167 @@
+"""The API does not answer, or not for all: waits are delayed, fail in the end, and never cost a storm."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_realtimekit.waiting.outcome import Wait
+from tests.api.support import CREDENTIALS, no, ok
+
+from .worlds import ROUND, Life, Stage, deadline, lives
+
+
+def crowd(name: str, count: int, *, listed: bool = True) -> list[Life]:
+    return [Life(f"{name}{number}", ends=100, listed=listed) for number in range(count)]
+
+
+def broken(kind: str, request: httpx.Request) -> httpx.Response:
+    if kind == "no answer":
+        raise httpx.ReadTimeout("nothing", request=request)
+    return {"503": no(503), "garbage": ok({"no": "id"})}[kind]
+
+
+FAULTS = ["503", "no answer", "garbage"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(FAULTS), st.floats(1, 300), st.lists(st.sampled_from([5.0, 30.0, 90.0]), min_size=1, max_size=5))
+def test_rounds_that_fail_delay_and_fail_nobody(kind: str, seconds: float, intervals: list[float]) -> None:
+    stage = Stage(lives(*(Life(f"r{number}", ends=10) for number in range(len(intervals)))))
+    stage.kit.fault = lambda request, now: broken(kind, request) if now < seconds else None
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(stage.wait(f"r{number}", own) for number, own in enumerate(intervals)))
+
+    assert {event["outcome"] for event in stage.run(main)} == {"uploaded"}
+    assert len(stage.kit.asked) <= 20 + seconds / 3, "failed rounds come at growing pauses"
+
+
+@pytest.mark.parametrize("interval", [5.0, 30.0, 600.0])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_after_patience_each_wait_fails_and_hears_for_how_long(kind: str, interval: float) -> None:
+    stage = Stage(lives(Life("a"), Life("b")), credentials=replace(CREDENTIALS, patience=100))
+    stage.kit.fault = lambda request, now: broken(kind, request)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(stage.wait("a", interval), stage.wait("b", interval))
+
+    for event in stage.run(main):
+        assert event["outcome"] == "fault"
+        assert "no good answer for 1" in event["error"]["message"]
+    first, *_, last = stage.kit.times()
+    assert 100 <= last - first <= 100 + 35
+
+
+def test_one_failed_round_fails_no_wait_however_rarely_it_looks() -> None:
+    stage = Stage(lives(Life("a", ends=10)), credentials=replace(CREDENTIALS, patience=100))
+    stage.kit.fault = lambda request, now: no(503) if now > 2 and len(stage.kit.asked) == 2 else None
+    assert stage.run(lambda: stage.wait("a", 600))["outcome"] == "uploaded"
+
+
+def test_a_deadline_that_passes_while_the_api_fails_costs_no_storm() -> None:
+    stage = Stage(lives(Life("a")))
+    stage.kit.fault = lambda request, now: no(503)
+    event = stage.run(lambda: stage.wait(Wait(recording_id="a", deadline=deadline(40))))
+    assert event["outcome"] == "timeout"
+    assert len(stage.kit.asked) < 20
+
+
+@pytest.mark.parametrize("poison", FAULTS)
+def test_a_recording_that_always_fails_holds_no_other_up(poison: str) -> None:
+    stage = Stage(lives(*(Life(f"r{number}", ends=50, listed=False) for number in range(20))))
+    stage.kit.fault = lambda request, now: broken(poison, request) if request.url.path.endswith("/r0") else None
+
+    async def main() -> Any:
+        poisoned, *others = [asyncio.create_task(stage.wait(f"r{number}")) for number in range(20)]
+        events = await asyncio.gather(*others)
+        assert stage.loop.time() <= 50 + 30 + ROUND
+        assert {event["outcome"] for event in events} == {"uploaded"}
+        return await poisoned
+
+    assert stage.run(main)["outcome"] == "fault"
+
+
+def test_what_goes_wrong_with_some_changes_nothing_for_the_others() -> None:
+    listed, hidden = crowd("listed", 50), crowd("hidden", 7, listed=False)
+    stage = Stage(lives(*listed, *hidden), credentials=replace(CREDENTIALS, patience=1000))
+    stage.kit.fault = lambda request, now: no(503) if "hidden" in request.url.path and 10 < now < 200 else None
+
+    async def main() -> None:
+        others = [asyncio.create_task(stage.wait(life.id, 60)) for life in hidden]
+        await asyncio.gather(*(stage.wait(life.id, 60) for life in listed))
+        assert stage.loop.time() <= 100 + 60 + ROUND, "nobody is looked at too rarely"
+        await asyncio.gather(*others)
+
+    stage.run(main)
+    lists = [now for now, request in stage.kit.asked if request.url.path.endswith("/recordings") and now < 100]
+    assert len(lists) <= 20, "nor too often"
+
+
+def test_in_an_outage_all_look_again_together() -> None:
+    stage = Stage(lives(*crowd("r", 200)))
+    stage.kit.fault = lambda request, now: no(503) if now < 100 else None
+
+    async def main() -> None:
+        await asyncio.gather(*(stage.wait(f"r{number}", 5) for number in range(200)))
+
+    stage.run(main)
+    assert sum(now < 100 for now in stage.kit.times()) <= 16
+
+
+def test_an_outage_costs_no_more_than_good_times() -> None:
+    def count(until: float) -> int:
+        stage = Stage(lives(*(Life(f"r{number}", ends=120, listed=False) for number in range(100))))
+        stage.kit.fault = lambda request, now: no(503) if now < until else None
+
+        async def main() -> None:
+            await asyncio.gather(*(stage.wait(f"r{number}") for number in range(100)))
+
+        stage.run(main)
+        return sum(now < 100 for now in stage.kit.times())
+
+    assert count(100) <= count(0)
+
+
+def test_an_id_that_cannot_be_asked_for_takes_no_other_along() -> None:
+    stage = Stage(lives(Life("good", ends=50, listed=False)))
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(stage.wait("not/an/id"), stage.wait("good"))
+
+    bad, good = stage.run(main)
+    assert bad["error"]["type"] == "RealtimeKitInputError"
+    assert good["outcome"] == "uploaded"
+
+
+def test_a_429_stops_every_request_for_as_long_as_it_says_and_fails_nobody() -> None:
+    stage = Stage(lives(*(Life(f"r{number}", ends=10, listed=False) for number in range(20))))
+    refused: list[float] = []
+
+    def fault(request: httpx.Request, now: float) -> httpx.Response | None:
+        if now < 5 or (refused and now > refused[0] + 1):
+            return None
+        refused.append(now)
+        return no(429, **{"retry-after": "400"})
+
+    stage.kit.fault = fault
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(stage.wait(f"r{number}") for number in range(20)))
+
+    assert {event["outcome"] for event in stage.run(main)} == {"uploaded"}
+    assert [now for now in stage.kit.times() if refused[-1] < now < refused[-1] + 400] == []
+    assert len(refused) <= 5, "no more than were under way"
+
+
+def test_a_block_and_then_one_failed_round_fail_nobody() -> None:
+    stage = Stage(lives(Life("a", ends=10)))
+    answers = iter([no(429, **{"retry-after": "400"}), no(503)])
+    stage.kit.fault = lambda request, now: next(answers, None)
+    assert stage.run(lambda: stage.wait("a"))["outcome"] == "uploaded"
