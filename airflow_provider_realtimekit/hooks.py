@@ -87,7 +87,7 @@ class RealtimeKitHook(BaseHook):
 
     :param realtimekit_conn_id: connection of type ``realtimekit``: password = API token, login = account id,
         host = base URL (empty: Cloudflare's), extra ``app_id``, ``timeout`` (seconds for one request, default 30)
-        and ``patience`` (seconds to keep trying when no good answer comes, default 330)
+        and ``retry_timeout`` (seconds to keep trying when no good answer comes, default 330)
     :param app_id: another app than the connection's
     :param policy: how patient the calls are (default: as the connection says)
     """
@@ -116,13 +116,13 @@ class RealtimeKitHook(BaseHook):
     astop_recording = _async(RecordingsAPI.stop_recording)
     get_newest_recording = _sync(RecordingsAPI.get_newest_recording)
     aget_newest_recording = _async(RecordingsAPI.get_newest_recording)
-    reach = _sync(RecordingsAPI.reach)
-    areach = _async(RecordingsAPI.reach)
+    apply_action = _sync(RecordingsAPI.apply_action)
+    aapply_action = _async(RecordingsAPI.apply_action)
     list_recordings = _walk(RecordingsAPI.list_recordings)
     alist_recordings = _async_walk(RecordingsAPI.list_recordings)
 
     #: Patience of the connection test: somebody waits at a form.
-    test_patience: ClassVar[float] = 3.0
+    connection_test_timeout: ClassVar[float] = 3.0
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class RealtimeKitHook(BaseHook):
             credentials = self.credentials
         except RealtimeKitInputError as error:
             return False, str(error)
-        with Client(credentials, RetryPolicy(patience=self.test_patience)) as client:
+        with Client(credentials, RetryPolicy(retry_timeout=self.connection_test_timeout)) as client:
             return _try(client, credentials)
 
 

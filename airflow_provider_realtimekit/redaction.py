@@ -23,7 +23,7 @@ _SHORTEST = 4
 _LONGEST_MESSAGE = 1000
 
 
-def without_query(text: str) -> str:
+def strip_queries(text: str) -> str:
     """Take the query out of every URL in a text: there is where signatures stand."""
     return _CHUNK.sub(lambda chunk: _scrub(chunk[0]), text)
 
@@ -34,24 +34,24 @@ def _scrub(chunk: str) -> str:
     return chunk if query < 0 else f"{chunk[: query + 1]}{MASK}"
 
 
-def secrets_in(value: Any) -> Iterator[str]:
+def find_secrets(value: Any) -> Iterator[str]:
     """Find every secret in a value, plain or rendered from a template, so that it can be masked."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key in SECRET_KEYS and isinstance(item, str | SecretStr):
                 yield item.get_secret_value() if isinstance(item, SecretStr) else item
             else:
-                yield from secrets_in(item)
+                yield from find_secrets(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from secrets_in(item)
+            yield from find_secrets(item)
     elif isinstance(value, BaseModel):
-        yield from secrets_in(dict(value))
+        yield from find_secrets(dict(value))
     elif isinstance(value, str):
-        yield from secrets_in(parse_object(value))
+        yield from find_secrets(parse_json_object(value))
 
 
-def parse_object(text: str, otherwise: Any = None) -> Any:
+def parse_json_object(text: str, otherwise: Any = None) -> Any:
     """Return the object or list that a template rendered as JSON, ``otherwise`` if it is none."""
     if not text.lstrip().startswith(("{", "[")):
         return otherwise
@@ -61,13 +61,13 @@ def parse_object(text: str, otherwise: Any = None) -> Any:
         return otherwise
 
 
-def strings_in(value: Any) -> Iterator[str]:
+def find_strings(value: Any) -> Iterator[str]:
     """Find every string in a value of which nobody knows what is secret in it."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from strings_in(item)
+            yield from find_strings(item)
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
@@ -86,10 +86,10 @@ def mask_error(error: E, secrets: Iterable[str]) -> E:
     return error
 
 
-def clean_error(error: E, secrets: Iterable[str]) -> E:
+def redact_error(error: E, secrets: Iterable[str]) -> E:
     """Make an error's message, and those that led to it, fit to be read by anybody: masked, and only then cut."""
     for link in _chain(mask_error(error, secrets)):
-        link.args = tuple(shorten(part) if isinstance(part, str) else part for part in link.args)
+        link.args = tuple(truncate(part) if isinstance(part, str) else part for part in link.args)
     return error
 
 
@@ -103,7 +103,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def shorten(text: str) -> str:
+def truncate(text: str) -> str:
     """Cut a message to a bearable length; to be done after masking, never before."""
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
 
@@ -115,7 +115,7 @@ def _forms(secret: str) -> Iterator[str]:
     yield repr(secret)[1:-1]
     yield " ".join(secret.split())
     yield from secret.splitlines()
-    inside = parse_object(secret)
+    inside = parse_json_object(secret)
     if isinstance(inside, Mapping):
         for item in inside.values():
             if isinstance(item, str):

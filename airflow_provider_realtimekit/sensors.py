@@ -25,7 +25,13 @@ from airflow_provider_realtimekit.exceptions import (
     RecordingTimeoutError,
 )
 from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
-from airflow_provider_realtimekit.operators.deferral import default_deferrable, defer, out_of_time, seconds, tell_story
+from airflow_provider_realtimekit.operators.deferral import (
+    default_deferrable,
+    defer,
+    log_status_history,
+    out_of_time,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -133,7 +139,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
             return
         try:
             with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
-                recording = hook.reach(str(self.recording_id), Action.STOP)
+                recording = hook.apply_action(str(self.recording_id), Action.STOP)
         except Exception:
             self.log.exception("Recording %s may go on: it could not be stopped", self.recording_id)
             return
@@ -141,10 +147,10 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        from airflow_provider_realtimekit.waiting.outcome import judge
+        from airflow_provider_realtimekit.waiting.outcome import evaluate
 
         wait = self._wait()
-        event = judge(self._look(wait), wait)
+        event = evaluate(self._look(wait), wait)
         return PokeReturnValue(True, self._conclude(event, wait)) if event else False
 
     def execute(self, context: Context) -> Any:
@@ -167,15 +173,15 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         """Return the recording that the trigger's event tells of, or raise what it means."""
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
-        tell_story(self.log, event)
+        log_status_history(self.log, event)
         return self._conclude(event, Wait(**(wait or {})))
 
     def _defer(self) -> dict[str, Any]:
-        from airflow_provider_realtimekit.waiting.outcome import judge
+        from airflow_provider_realtimekit.waiting.outcome import evaluate
 
         wait = replace(self._wait(), deadline=time.time() + self.timeout)
         recording = self._look(wait)
-        if event := judge(recording, wait):
+        if event := evaluate(recording, wait):
             return self._conclude(event, wait)
         return defer(self, wait.seen(recording), self.poke_interval, stop_on_kill=self.stop_on_kill)
 
@@ -185,10 +191,10 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return self.hook.client.run(look(self.hook.credentials.api, wait), polling=True)
 
     def _conclude(self, event: Event | None, wait: Wait) -> dict[str, Any]:
-        from airflow_provider_realtimekit.waiting.outcome import conclude
+        from airflow_provider_realtimekit.waiting.outcome import result_from_event
 
         try:
-            result = conclude(event, wait, fail_on_error=self.fail_on_error)
+            result = result_from_event(event, wait, fail_on_error=self.fail_on_error)
         except RecordingTimeoutError as error:
             if wait.limit == "timeout":
                 raise AirflowSensorTimeout(str(error)) from error

@@ -93,7 +93,7 @@ def compare(python: str, names: list[str]) -> dict[str, tuple[float, float, int]
 
 
 def main() -> int:
-    """Measure, print the table, and judge our own figure."""
+    """Measure, print the table, and evaluate our own figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--here", action="store_true", help="measure only what is installed here")
     with tempfile.TemporaryDirectory() as folder:

@@ -39,9 +39,9 @@ APP = "app-1"
 @pytest.fixture(autouse=True)
 def _fresh_quota() -> None:
     """What one test sent counts against no other."""
-    from airflow_provider_realtimekit.api.rate_limit import forget_gates
+    from airflow_provider_realtimekit.api.rate_limit import reset_rate_limiters
 
-    forget_gates()
+    reset_rate_limiters()
 
 
 @pytest.fixture(autouse=True)

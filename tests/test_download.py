@@ -158,7 +158,7 @@ def test_what_breaks_once_is_mended(
 def test_what_does_not_arrive_leaves_nothing(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    connect(emulator, monkeypatch, patience=1)
+    connect(emulator, monkeypatch, retry_timeout=1)
     emulator.faults.add(operation="download", count=None, **fault)
     ended = fetch(uploaded, str(tmp_path))
     assert ended.state == "up_for_retry"

@@ -127,7 +127,7 @@ def test_connection_to_an_unknown_app(emulator: EmulatorServer) -> None:
 def test_connection_to_nobody(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "realtimekit", "host": "http://127.0.0.1:1", "login": "a", "password": TOKEN}
     monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", json.dumps(connection | {"extra": {"app_id": "b"}}))
-    monkeypatch.setattr(RealtimeKitHook, "test_patience", 0.0)
+    monkeypatch.setattr(RealtimeKitHook, "connection_test_timeout", 0.0)
     works, message = RealtimeKitHook().test_connection()
     assert not works
     assert message.startswith("http://127.0.0.1:1/client/v4 cannot be reached: no answer from 127.0.0.1")

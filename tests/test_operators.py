@@ -256,7 +256,7 @@ def test_whatever_an_author_may_compute_is_templated(operator: Any) -> None:
     import inspect
 
     fixed = {"self", "kwargs", "wait_for_completion", "deferrable", "poll_interval", "timeout", "invoked_timeout"}
-    fixed |= {"stop_on_kill", "stop_adopted"}
+    fixed |= {"stop_on_kill", "stop_reused"}
     arguments = {
         name
         for kind in operator.__mro__

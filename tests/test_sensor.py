@@ -115,7 +115,7 @@ def test_outcomes_are_the_same_in_every_mode(
     outcome: str, soft_fail: bool, mode: str, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring_about, plain, soft, error = OUTCOMES[outcome]
-    connect(emulator, monkeypatch, patience=0.2 if outcome == "5xx for ever" else 30)
+    connect(emulator, monkeypatch, retry_timeout=0.2 if outcome == "5xx for ever" else 30)
     arguments = bring_about(emulator)
 
     ended = sense(mode, soft_fail=soft_fail, **arguments)

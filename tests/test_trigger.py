@@ -20,7 +20,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from airflow_provider_realtimekit.waiting import poller, shared, source
-from airflow_provider_realtimekit.waiting.outcome import Wait, conclude, fault_event, story_of
+from airflow_provider_realtimekit.waiting.outcome import Wait, fault_event, result_from_event, status_history
 from tests.conftest import TOKEN
 from tests.tasks import first_event, when
 
@@ -59,7 +59,7 @@ def test_a_missing_connection_becomes_an_event(monkeypatch: pytest.MonkeyPatch) 
     event = asyncio.run(first_event(make("r-1")))
     assert event["outcome"] == "fault"
     with pytest.raises(RealtimeKitError, match="realtimekit_default"):
-        conclude(event, Wait(recording_id="r-1"))
+        result_from_event(event, Wait(recording_id="r-1"))
 
 
 def test_an_import_that_fails_becomes_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_the_event_tells_the_story_of_the_recording(emulator: EmulatorServer) ->
     (recording_id,) = emulator.world.seed(1, status="RECORDING")
     when(lambda: emulator.ledger.count("get") >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
     event = asyncio.run(first_event(make(recording_id)))
-    assert [status for _, status in story_of(json.loads(json.dumps(event)))] == ["RECORDING", "UPLOADED"]
+    assert [status for _, status in status_history(json.loads(json.dumps(event)))] == ["RECORDING", "UPLOADED"]
 
 
 def test_a_rotated_token_is_picked_up(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,11 +206,11 @@ def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
 )
 def test_an_event_that_nobody_understands_is_an_error(event: Any) -> None:
     with pytest.raises(RealtimeKitResponseError, match=r"event that makes no sense|unknown outcome 'banana'"):
-        conclude(event, Wait(recording_id="r"))
+        result_from_event(event, Wait(recording_id="r"))
 
 
 def test_an_error_keeps_its_class_and_what_it_carries() -> None:
     event = json.loads(json.dumps(fault_event(RealtimeKitRateLimitError("slow down", status=429, retry_after=120))))
     with pytest.raises(RealtimeKitRateLimitError) as raised:
-        conclude(event, Wait(recording_id="r"))
+        result_from_event(event, Wait(recording_id="r"))
     assert (raised.value.status, raised.value.retry_after) == (429, 120)

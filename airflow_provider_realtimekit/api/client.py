@@ -12,9 +12,9 @@ import httpx
 
 from airflow_provider_realtimekit import __version__
 from airflow_provider_realtimekit.api.pagination import PageWalk
-from airflow_provider_realtimekit.api.rate_limit import DEFAULT_POLLING_SHARE, gate_for
+from airflow_provider_realtimekit.api.rate_limit import DEFAULT_POLLING_SHARE, rate_limiter_for
 from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Flow, RecordingsAPI, T
-from airflow_provider_realtimekit.api.retry import DEFAULT_PATIENCE, Outcome, RetryPolicy, Rules, steps
+from airflow_provider_realtimekit.api.retry import DEFAULT_RETRY_TIMEOUT, Outcome, RetryPolicy, Rules, steps
 from airflow_provider_realtimekit.models import Recording
 
 # Whom requests trust, those for files included. Made at import, which the triggerer does on a thread: reading all
@@ -32,7 +32,7 @@ class Credentials:
     :param base_url: up to and including ``/client/v4``
     :param timeout: seconds for one request
     :param polling_share: how much of the token's quota polling may use, from 0 to 1
-    :param patience: seconds to keep trying when no good answer comes, see :class:`~.retry.RetryPolicy`
+    :param retry_timeout: seconds to keep trying when no good answer comes, see :class:`~.retry.RetryPolicy`
     """
 
     token: str = field(repr=False)
@@ -40,7 +40,7 @@ class Credentials:
     app_id: str
     base_url: str = DEFAULT_BASE_URL
     timeout: float = DEFAULT_TIMEOUT
-    patience: float = DEFAULT_PATIENCE
+    retry_timeout: float = DEFAULT_RETRY_TIMEOUT
     polling_share: float = DEFAULT_POLLING_SHARE
 
     @property
@@ -50,8 +50,8 @@ class Credentials:
 
     def rules(self, policy: RetryPolicy | None) -> Rules:
         """Return what every request with these credentials goes by."""
-        gate = gate_for(self.base_url, self.token, self.polling_share)
-        return Rules(policy or RetryPolicy(patience=self.patience), gate, self.token)
+        gate = rate_limiter_for(self.base_url, self.token, self.polling_share)
+        return Rules(policy or RetryPolicy(retry_timeout=self.retry_timeout), gate, self.token)
 
 
 class BearerAuth(httpx.Auth):

@@ -59,7 +59,7 @@ class _Sent:
         return min(window, max(0.0, self._times[-whole] + window - now))
 
 
-class Gate:
+class RateLimiter:
     """What one token has spent and may still spend; safe to use from threads and loops alike.
 
     :param polling_share: how much of the quota polling may use, from 0 to 1
@@ -80,7 +80,7 @@ class Gate:
         self._blocked_until = 0.0
         self._holding: dict[bool, list[float]] = {}
 
-    def admit(self, *, polling: bool) -> float:
+    def acquire(self, *, polling: bool) -> float:
         """Count a request and return 0, or return the seconds after which to ask again."""
         with self._lock:
             now = self._clock()
@@ -90,7 +90,7 @@ class Gate:
             self._tell(now, wait, why, polling)
             return wait
 
-    def heed(self, response: httpx.Response) -> None:
+    def update_from(self, response: httpx.Response) -> None:
         """Believe what an answer says of the quota."""
         with self._lock:
             now = self._clock()
@@ -139,23 +139,23 @@ class Gate:
             log.info("%s goes on; held back for %.0f s in all", what, held[1] - held[0])
 
 
-_gates: dict[bytes, Gate] = {}
-_gates_lock = threading.Lock()
+_limiters: dict[bytes, RateLimiter] = {}
+_limiters_lock = threading.Lock()
 
 
-def gate_for(base_url: str, token: str, polling_share: float = DEFAULT_POLLING_SHARE) -> Gate:
+def rate_limiter_for(base_url: str, token: str, polling_share: float = DEFAULT_POLLING_SHARE) -> RateLimiter:
     """Return the process's one gate for a token; the share asked for last holds."""
     key = hashlib.sha256(f"{base_url}\0{token}".encode()).digest()
-    with _gates_lock:
-        gate = _gates.setdefault(key, Gate())
+    with _limiters_lock:
+        gate = _limiters.setdefault(key, RateLimiter())
         gate.polling_share = polling_share
         return gate
 
 
-def forget_gates() -> None:
+def reset_rate_limiters() -> None:
     """Begin anew, as a process that has sent nothing: for tests."""
-    with _gates_lock:
-        _gates.clear()
+    with _limiters_lock:
+        _limiters.clear()
 
 
 def _read(response: httpx.Response, header: str, first: str, second: str) -> list[tuple[float, float]]:

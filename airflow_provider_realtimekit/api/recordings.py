@@ -16,7 +16,7 @@ import pendulum
 from pydantic import ValidationError
 
 from airflow_provider_realtimekit.api.pagination import Page, PageWalk
-from airflow_provider_realtimekit.api.responses import decipher, server_time
+from airflow_provider_realtimekit.api.responses import parse_data, server_time
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -37,7 +37,7 @@ from airflow_provider_realtimekit.models import (
     StartTrackRecordingRequest,
 )
 from airflow_provider_realtimekit.models.requests import MeetingRef, RecordingRef
-from airflow_provider_realtimekit.redaction import mask_error, secrets_in, strings_in
+from airflow_provider_realtimekit.redaction import find_secrets, find_strings, mask_error
 
 T = TypeVar("T")
 Flow = Generator[httpx.Request | float, httpx.Response, T]
@@ -71,7 +71,7 @@ class RecordingsAPI:
         """Fetch a recording: ``GET …/recordings/{recording_id}``."""
         ref = RecordingRef.checked(recording_id=recording_id)
         response = yield self._request("get", "GET", f"/{ref.recording_id}")
-        return read_recording(decipher(response), response)
+        return read_recording(parse_data(response), response)
 
     def get_active_recording(self, meeting_id: str) -> Flow[Recording | None]:
         """Fetch a meeting's active recording, ``None`` if there is none: ``GET …/active-recording/{meeting_id}``."""
@@ -83,7 +83,7 @@ class RecordingsAPI:
         ref = MeetingRef.checked(meeting_id=meeting_id)
         response = yield self._request("active", "GET", f"/active-recording/{ref.meeting_id}")
         try:
-            recording = read_recording(decipher(response), response)
+            recording = read_recording(parse_data(response), response)
         except RealtimeKitRouteError:
             raise
         except RealtimeKitNotFoundError:
@@ -102,7 +102,7 @@ class RecordingsAPI:
         """Stop a recording: ``PUT …/recordings/{recording_id}`` with ``stop``."""
         return self._act(recording_id, Action.STOP)
 
-    def reach(self, recording_id: str, action: Action) -> Flow[Recording]:
+    def apply_action(self, recording_id: str, action: Action) -> Flow[Recording]:
         """Bring a recording to where ``action`` leads; an error of the call is judged by looking again.
 
         While the recording is active the action is asked for a few times: one that was just invoked can be paused
@@ -243,12 +243,12 @@ class RecordingsAPI:
 
     def _page(self, params: Mapping[str, Any]) -> Flow[Page]:
         response = yield self._request("list", "GET", "", params=params)
-        return Page.read(decipher(response), response.json().get("paging"))
+        return Page.read(parse_data(response), response.json().get("paging"))
 
     def _act(self, recording_id: str, action: Action) -> Flow[Recording]:
         ref = RecordingRef.checked(recording_id=recording_id)
         response = yield self._request(action.value, "PUT", f"/{ref.recording_id}", json={"action": action.value})
-        return read_recording(decipher(response), response)
+        return read_recording(parse_data(response), response)
 
     def _start(
         self, path: str, request: StartRecordingRequest | StartTrackRecordingRequest
@@ -256,9 +256,9 @@ class RecordingsAPI:
         body = request.to_body()
         try:
             response = yield self._request("start_track" if path else "start", "POST", path, json=body)
-            return decipher(response, may_be_empty=True), response
+            return parse_data(response, may_be_empty=True), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
-            error = mask_error(error, [*secrets_in(body), *strings_in(request.extra_fields)])
+            error = mask_error(error, [*find_secrets(body), *find_strings(request.extra_fields)])
             if _is_doubtful(error):
                 raise _doubt(str(error), request.meeting_id) from error
             raise error from None

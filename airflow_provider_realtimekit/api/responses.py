@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
     RealtimeKitRouteError,
 )
-from airflow_provider_realtimekit.redaction import without_query
+from airflow_provider_realtimekit.redaction import strip_queries
 
 # The gateway refuses a malformed Authorization header with 400 and one of these.
 _BAD_TOKEN_CODES = frozenset({6003, 6111, 9109})
@@ -27,7 +27,7 @@ _BAD_TOKEN_CODES = frozenset({6003, 6111, 9109})
 _NO_ROUTE_CODES = frozenset({7000, 7003})
 
 
-def decipher(response: httpx.Response, *, may_be_empty: bool = False) -> Any:
+def parse_data(response: httpx.Response, *, may_be_empty: bool = False) -> Any:
     """Return what the answer holds under ``data``.
 
     :param may_be_empty: whether a success without ``data`` is one, ``None`` then
@@ -92,7 +92,7 @@ def _refusal(response: httpx.Response, body: Any) -> RealtimeKitAPIError:
     status = response.status_code
     # A 200 that says no carries the HTTP status, if anywhere, as its code.
     kind = code if status < 400 and code is not None and 400 <= code < 600 else status
-    text = without_query(message) if message else f"no message ({_shape(response)})"
+    text = strip_queries(message) if message else f"no message ({_shape(response)})"
     said = f"HTTP {status}" + (f", code {code}" if code not in (None, status) else "") + f": {text}"
     if kind in (401, 403) or code in _BAD_TOKEN_CODES:
         return RealtimeKitAuthError(said, status=kind, code=code)

@@ -11,7 +11,7 @@ from functools import partial
 import httpx
 
 from airflow_provider_realtimekit import metrics
-from airflow_provider_realtimekit.api.rate_limit import Gate
+from airflow_provider_realtimekit.api.rate_limit import RateLimiter
 from airflow_provider_realtimekit.api.recordings import Flow, T
 from airflow_provider_realtimekit.api.responses import retry_after
 from airflow_provider_realtimekit.exceptions import (
@@ -19,10 +19,10 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
     RealtimeKitRateLimitError,
 )
-from airflow_provider_realtimekit.redaction import clean_error
+from airflow_provider_realtimekit.redaction import redact_error
 
 # Outlasts Cloudflare's longest block, 300 seconds.
-DEFAULT_PATIENCE = 330.0
+DEFAULT_RETRY_TIMEOUT = 330.0
 
 # These fail before a byte of the request is sent.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -36,7 +36,7 @@ Steps = Generator[httpx.Request | float, Outcome | None, T]
 class RetryPolicy:
     """How patient a caller is.
 
-    :param patience: seconds from the first try after which no further one is begun. A ``Retry-After`` that does
+    :param retry_timeout: seconds from the first try after which no further one is begun. A ``Retry-After`` that does
         not fit in is raised as a :class:`~.exceptions.RealtimeKitRateLimitError` that carries it. ``0``: never
         try again.
     :param base: seconds; the first wait is drawn from 0 to ``base``, each further one from twice as much
@@ -45,7 +45,7 @@ class RetryPolicy:
     :param clock: seconds, never going back
     """
 
-    patience: float = DEFAULT_PATIENCE
+    retry_timeout: float = DEFAULT_RETRY_TIMEOUT
     base: float = 1.0
     cap: float = 30.0
     draw: Callable[[], float] = field(default=random.random, repr=False)
@@ -63,7 +63,7 @@ class RetryPolicy:
         asked = retry_after(outcome) if isinstance(outcome, httpx.Response) else None
         # The jitter comes on top of what was asked for, so that not all who were told the same come back at once.
         wait = backoff if asked is None else asked + self.draw() * self.base
-        return wait if elapsed + wait <= self.patience and self.patience > 0 else None
+        return wait if elapsed + wait <= self.retry_timeout and self.retry_timeout > 0 else None
 
 
 def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
@@ -85,7 +85,7 @@ class Rules:
     """
 
     policy: RetryPolicy
-    gate: Gate
+    gate: RateLimiter
     token: str
 
 
@@ -107,7 +107,7 @@ def steps(flow: Flow[T], rules: Rules, *, polling: bool) -> Steps[T]:
         result: T = stop.value
         return result
     except RealtimeKitError as error:
-        clean_error(error, [rules.token])
+        redact_error(error, [rules.token])
         raise
 
 
@@ -137,18 +137,18 @@ def _tries(request: httpx.Request, rules: Rules, polling: bool) -> Steps[Outcome
 def _pass_gate(rules: Rules, polling: bool, began: float) -> Steps[None]:
     """Wait until the quota allows a request; polling has all the time, another caller as much as it is patient."""
     policy = rules.policy
-    while (wait := rules.gate.admit(polling=polling)) > 0:
-        if not polling and policy.clock() - began + wait > policy.patience:
+    while (wait := rules.gate.acquire(polling=polling)) > 0:
+        if not polling and policy.clock() - began + wait > policy.retry_timeout:
             raise RealtimeKitRateLimitError(
                 f"the quota is spent; requests go on in {wait:.0f} s", status=429, retry_after=wait
             )
         yield wait
 
 
-def _heed(request: httpx.Request, outcome: Outcome, gate: Gate) -> None:
+def _heed(request: httpx.Request, outcome: Outcome, gate: RateLimiter) -> None:
     operation = str(request.extensions.get("operation", "other"))
     if isinstance(outcome, httpx.Response):
-        gate.heed(outcome)
+        gate.update_from(outcome)
         metrics.request(operation, str(outcome.status_code))
     else:
         metrics.request(operation, type(outcome).__name__)

@@ -33,8 +33,8 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "How long one request may take; 30 when empty.",
         "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": 300},
     },
-    "patience": {
-        "label": "Patience (seconds)",
+    "retry_timeout": {
+        "label": "Retry timeout (seconds)",
         "description": "How long to keep trying when the API gives no good answer; 330 when empty, which outlasts "
         "Cloudflare's longest block.",
         "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 3600},

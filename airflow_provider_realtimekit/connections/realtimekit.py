@@ -29,7 +29,7 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
     from airflow_provider_realtimekit.api.client import Credentials
     from airflow_provider_realtimekit.api.rate_limit import DEFAULT_POLLING_SHARE
     from airflow_provider_realtimekit.api.recordings import DEFAULT_TIMEOUT
-    from airflow_provider_realtimekit.api.retry import DEFAULT_PATIENCE
+    from airflow_provider_realtimekit.api.retry import DEFAULT_RETRY_TIMEOUT
 
     name = connection.conn_id or "the connection"
     extra = read_extra(connection, name)
@@ -42,7 +42,7 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
         ),
         base_url=_base_url(connection.host, name),
         timeout=_number(extra, "timeout", DEFAULT_TIMEOUT, name),
-        patience=_number(extra, "patience", DEFAULT_PATIENCE, name),
+        retry_timeout=_number(extra, "retry_timeout", DEFAULT_RETRY_TIMEOUT, name),
         polling_share=_number(extra, "polling_share", DEFAULT_POLLING_SHARE, name),
     )
 

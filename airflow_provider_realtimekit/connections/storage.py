@@ -198,10 +198,10 @@ def _read_google(source: _Source) -> dict[str, Any]:
 def _service_account(source: _Source) -> str | None:
     import json
 
-    from airflow_provider_realtimekit.redaction import parse_object
+    from airflow_provider_realtimekit.redaction import parse_json_object
 
     given = source.get("keyfile_dict") or source.read_file("key_path")
-    key = parse_object(given) if isinstance(given, str) else given
+    key = parse_json_object(given) if isinstance(given, str) else given
     if not given:
         return None
     if not isinstance(key, Mapping) or not all(key.get(name) for name in ("client_email", "private_key")):
@@ -269,17 +269,17 @@ def _hide(config: dict[str, Any]) -> dict[str, Any]:
 def _mask(config: Mapping[str, Any]) -> None:
     from airflow.sdk.log import mask_secret
 
-    from airflow_provider_realtimekit.redaction import secrets_in
+    from airflow_provider_realtimekit.redaction import find_secrets
 
-    mask_secret([piece for secret in secrets_in(config) for piece in _pieces(secret)])
+    mask_secret([piece for secret in find_secrets(config) for piece in _pieces(secret)])
 
 
 def _pieces(secret: str) -> Iterator[str]:
     """Yield a secret, and what in it is secret by itself: a key file's fields, a key's lines, an account's key."""
-    from airflow_provider_realtimekit.redaction import parse_object
+    from airflow_provider_realtimekit.redaction import parse_json_object
 
     yield secret
-    inside = parse_object(secret)
+    inside = parse_json_object(secret)
     if isinstance(inside, Mapping):
         for name in ("private_key", "private_key_id"):
             yield from _pieces(str(inside.get(name) or ""))

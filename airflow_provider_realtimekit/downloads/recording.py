@@ -51,7 +51,7 @@ class _Credentials(Protocol):
     @property
     def timeout(self) -> float: ...
     @property
-    def patience(self) -> float: ...
+    def retry_timeout(self) -> float: ...
 
 
 class RecordingSource(Protocol):
@@ -169,7 +169,7 @@ class _Download:
     def _access(self, file: RecordingFile) -> Access:
         credentials = self._hook.credentials
         link = Link(lambda: self._renewed(file), self._signed(self._recording, file))
-        return Access(link, credentials.timeout, credentials.patience, self._stop)
+        return Access(link, credentials.timeout, credentials.retry_timeout, self._stop)
 
     def _renewed(self, file: RecordingFile) -> Signed:
         """Ask the API for the file's link again."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_realtimekit.downloads.s3 import MultipartSink, check_stored, part_size
 from airflow_provider_realtimekit.exceptions import DownloadError
-from airflow_provider_realtimekit.redaction import shorten, without_query
+from airflow_provider_realtimekit.redaction import strip_queries, truncate
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -91,7 +91,7 @@ def store_errors(path: ObjectStoragePath) -> Iterator[None]:
 
 def _words(error: Exception) -> str:
     told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return shorten(without_query(f"{type(error).__name__}: {told}"))
+    return truncate(strip_queries(f"{type(error).__name__}: {told}"))
 
 
 def part_name(name: str) -> str:

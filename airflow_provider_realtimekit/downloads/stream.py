@@ -30,13 +30,13 @@ class Access:
 
     :param link: where the file is
     :param timeout: seconds without a byte
-    :param patience: seconds to keep trying while nothing comes
+    :param retry_timeout: seconds to keep trying while nothing comes
     :param stop: set when nobody wants the file any more
     """
 
     link: Link
     timeout: float
-    patience: float
+    retry_timeout: float
     stop: Event = field(default_factory=Event)
 
 
@@ -59,12 +59,12 @@ class Tries:
     def fail(self, what: str, retry_after: int | None = None) -> None:
         """Wait before the next try.
 
-        :raises DownloadError: when patience is at its end
+        :raises DownloadError: when retry_timeout is at its end
         """
         self._failures += 1
         backoff = min(_SHORTEST_DELAY * 2**self._failures, _LONGEST_DELAY) * random.uniform(0.5, 1)
         delay = max(backoff, retry_after or 0)
-        if time.monotonic() - self._last_byte + delay > self._access.patience:
+        if time.monotonic() - self._last_byte + delay > self._access.retry_timeout:
             raise DownloadError(f"the file did not arrive: {what}, {self._failures} times in a row")
         if self._access.stop.wait(delay):
             raise DownloadError("the download was stopped")

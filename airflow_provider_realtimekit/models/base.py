@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Sec
 from pydantic.fields import FieldInfo
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-from airflow_provider_realtimekit.redaction import MASK, SECRET_KEYS, parse_object
+from airflow_provider_realtimekit.redaction import MASK, SECRET_KEYS, parse_json_object
 
 
 class RecordingStatus(StrEnum):
@@ -78,7 +78,7 @@ class RequestModel(FrozenModel):
     @classmethod
     def _read_json(cls, value: Any) -> Any:
         """Take an object that a template rendered as JSON for what it is."""
-        return parse_object(value, value) if isinstance(value, str) else value
+        return parse_json_object(value, value) if isinstance(value, str) else value
 
     @classmethod
     def checked(cls, **arguments: Any) -> Self:

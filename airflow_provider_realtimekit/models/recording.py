@@ -28,10 +28,10 @@ from airflow_provider_realtimekit.models.base import (
     RecordingStatus,
     Timestamp,
 )
-from airflow_provider_realtimekit.redaction import without_query
+from airflow_provider_realtimekit.redaction import strip_queries
 
 # What the API says in words may quote a signed URL.
-ScrubbedText = Annotated[str, AfterValidator(without_query)]
+ScrubbedText = Annotated[str, AfterValidator(strip_queries)]
 _LINK_KEYS = ("download_url", "audio_download_url")
 
 

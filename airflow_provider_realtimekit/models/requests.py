@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from airflow_provider_realtimekit.models.base import RequestModel, Timestamp, reveal
 from airflow_provider_realtimekit.models.storage import StorageConfig
-from airflow_provider_realtimekit.redaction import parse_object
+from airflow_provider_realtimekit.redaction import parse_json_object
 
 MAX_USER_IDS = 100
 
@@ -104,7 +104,7 @@ class _StartBody(RequestModel):
     @field_validator("extra_fields", mode="before")
     @classmethod
     def _is_json(cls, value: Any) -> Any:
-        plain = reveal(parse_object(value, value) if isinstance(value, str) else value)
+        plain = reveal(parse_json_object(value, value) if isinstance(value, str) else value)
         try:
             json.dumps(plain, allow_nan=False)
         except (TypeError, ValueError):

@@ -39,7 +39,7 @@ class _ActionOperator(RealtimeKitOperator):
         recording_id = self._target()
         if recording_id is None:
             return None
-        recording = self.hook.reach(recording_id, Action(self._action))
+        recording = self.hook.apply_action(recording_id, Action(self._action))
         self.log.info("Recording %s is %s", recording.id, recording.status)
         return recording
 

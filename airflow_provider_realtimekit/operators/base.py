@@ -17,10 +17,10 @@ from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
 from airflow_provider_realtimekit.operators.deferral import (
     default_deferrable,
     defer,
+    log_status_history,
     make_trigger,
     out_of_time,
     seconds,
-    tell_story,
 )
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ class WaitingOperator(RealtimeKitOperator):
         **_: Any,
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
-        from airflow_provider_realtimekit.waiting.outcome import Wait, conclude
+        from airflow_provider_realtimekit.waiting.outcome import Wait, result_from_event
 
-        tell_story(self.log, event)
+        log_status_history(self.log, event)
         waited = Wait(**(wait or {}))
         try:
-            result = conclude(event, waited)
+            result = result_from_event(event, waited)
         except RecordingTimeoutError as error:
             raise out_of_time(error, waited) from None
         self.log.info("Recording %s is %s", result["id"], result["status"])
@@ -131,15 +131,15 @@ class WaitingOperator(RealtimeKitOperator):
         """Return the recording, finished if that was asked for."""
         if not self.wait_for_completion:
             return recording.to_json()
-        from airflow_provider_realtimekit.waiting.outcome import conclude, judge, watch
+        from airflow_provider_realtimekit.waiting.outcome import evaluate, result_from_event, watch
 
         wait = replace(planned, recording_id=recording.id).seen(recording)
-        event = judge(recording, wait)
+        event = evaluate(recording, wait)
         if event is None and self.deferrable:
             return self._defer(wait)
         if event is None:
             event = self.hook.client.run(watch(self.hook.credentials.api, wait, self.poll_interval), polling=True)
-        return conclude(event, wait)
+        return result_from_event(event, wait)
 
     def _defer(self, wait: Wait) -> dict[str, Any]:
         return defer(self, wait, self.poll_interval)

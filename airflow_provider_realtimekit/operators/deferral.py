@@ -95,9 +95,9 @@ def out_of_time(error: RecordingTimeoutError, wait: Wait) -> BaseException:
     return AirflowTaskTimeout(str(error)) if wait.limit == "execution_timeout" else error
 
 
-def tell_story(log: Any, event: Mapping[str, Any] | None) -> None:
+def log_status_history(log: Any, event: Mapping[str, Any] | None) -> None:
     """Repeat in the task's log what the triggerer saw, whose own log may be gone."""
-    from airflow_provider_realtimekit.waiting.outcome import story_of
+    from airflow_provider_realtimekit.waiting.outcome import status_history
 
-    for moment, status in story_of(event):
+    for moment, status in status_history(event):
         log.info("It was %s at %s", status, moment)

@@ -41,9 +41,9 @@ class _StartOperator(OwningOperator):
         return add_storage(arguments, read_storage(*said)) if any(said) else arguments
 
     def _secrets(self) -> Iterator[str]:
-        from airflow_provider_realtimekit.redaction import secrets_in
+        from airflow_provider_realtimekit.redaction import find_secrets
 
-        return secrets_in([getattr(self, name) for name in self._body])
+        return find_secrets([getattr(self, name) for name in self._body])
 
 
 class RealtimeKitStartRecordingOperator(_StartOperator):

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
     from airflow_provider_realtimekit.models import Recording
-    from airflow_provider_realtimekit.start.checkpoint import Claim
+    from airflow_provider_realtimekit.start.checkpoint import Checkpoint
     from airflow_provider_realtimekit.waiting.outcome import Wait
 
-KEPT_AS = "realtimekit_recording"
+STATE_KEY = "realtimekit_recording"
 # What tells the recording of a start whose answer never came.
 _SEARCHED = ("meeting_id", "file_name_prefix", "allow_multiple_recordings")
 
 
-class Memory:
+class CheckpointStore:
     """What a task knows of its recording: across its tries where Airflow keeps it (3.3), else in this one.
 
     :param context: the task's context
@@ -49,7 +49,7 @@ class Memory:
         # Airflow counts on from the tries made so far when a task is cleared, and leaves this alone when it is tried
         # again, also when a deploy has changed the task's retries.
         self.generation = int(self.ti.max_tries)
-        self.claim: Claim | None = None
+        self.claim: Checkpoint | None = None
         #: Whether a person has ended the task while its process goes on for some seconds.
         self.is_ended = False
 
@@ -63,32 +63,32 @@ class Memory:
         """Whether Airflow will not try the task again."""
         return int(self.ti.try_number) > int(self.ti.max_tries)
 
-    def load(self) -> Claim | None:
+    def load(self) -> Checkpoint | None:
         """Return what an earlier try kept."""
-        from airflow_provider_realtimekit.start.checkpoint import Claim
+        from airflow_provider_realtimekit.start.checkpoint import Checkpoint
 
-        self.claim = Claim.read(self._store.get(KEPT_AS)) if self.lasts else None
+        self.claim = Checkpoint.read(self._store.get(STATE_KEY)) if self.lasts else None
         return self.claim
 
-    def keep(self, claim: Claim | None) -> None:
+    def keep(self, claim: Checkpoint | None) -> None:
         """Keep a claim for the next try; ``None`` forgets.
 
         :raises RealtimeKitError: when something is about to be started for a task that a person has ended
         """
         if self.is_ended and claim is not None:
-            if claim.recording_id is None and not claim.given_up:
+            if claim.recording_id is None and not claim.abandoned:
                 raise RealtimeKitError("a person has ended the task: nothing is started")
-            claim = replace(claim, given_up=True)
+            claim = replace(claim, abandoned=True)
         self.claim = claim
         if not self.lasts:
             return
         try:
-            self._store.set(KEPT_AS, claim.to_json() if claim else {})
+            self._store.set(STATE_KEY, claim.to_json() if claim else {})
         except Exception as error:
             # Before the start that is an error: nothing has happened yet. After it, what was kept before leads the
             # next try to the recording, too, and the recording must not be lost over a note. A process whose task
             # has been cleared cannot store anything any more.
-            if claim is not None and claim.recording_id is None and not claim.given_up:
+            if claim is not None and claim.recording_id is None and not claim.abandoned:
                 raise
             self._log.warning("Airflow did not store what the next try should know of the recording: %s", error)
 
@@ -115,7 +115,7 @@ class OwningOperator(WaitingOperator):
         takes that recording for the one asked for (default), ``fail`` raises a
         :class:`~.exceptions.RecordingActiveError`
     :param stop_on_kill: whether the recording is stopped as the table says (default: with ``wait_for_completion``)
-    :param stop_adopted: whether that goes for a recording, too, that somebody else started (default: no)
+    :param stop_reused: whether that goes for a recording, too, that somebody else started (default: no)
     """
 
     _tracks: ClassVar[bool] = False
@@ -126,19 +126,19 @@ class OwningOperator(WaitingOperator):
         *,
         if_active: str = "reuse",
         stop_on_kill: bool | None = None,
-        stop_adopted: bool = False,
+        stop_reused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.if_active = if_active
         self.stop_on_kill = self.wait_for_completion if stop_on_kill is None else stop_on_kill
-        self.stop_adopted = stop_adopted
-        self._memory: Memory | None = None
+        self.stop_reused = stop_reused
+        self._memory: CheckpointStore | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Start, and finish as told."""
         planned = self._plan()
-        memory = self._memory = Memory(context, self.log)
+        memory = self._memory = CheckpointStore(context, self.log)
         with self._answering(memory):
             recording = self._ensure(memory)
             if memory.is_ended and memory.claim and self._stops(memory.claim):
@@ -148,10 +148,10 @@ class OwningOperator(WaitingOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the triggerer."""
-        from airflow_provider_realtimekit.start.checkpoint import Claim
+        from airflow_provider_realtimekit.start.checkpoint import Checkpoint
 
-        memory = self._memory = Memory(context, self.log)
-        memory.claim = Claim.read((next_kwargs or {}).get("claim")) or memory.load()
+        memory = self._memory = CheckpointStore(context, self.log)
+        memory.claim = Checkpoint.read((next_kwargs or {}).get("claim")) or memory.load()
         with self._answering(memory):
             return super().resume_execution(next_method, next_kwargs, context)
 
@@ -164,11 +164,11 @@ class OwningOperator(WaitingOperator):
     def _arguments(self) -> Mapping[str, Any]:
         raise NotImplementedError
 
-    def _ensure(self, memory: Memory) -> Recording:
-        from airflow_provider_realtimekit.start.checkpoint import Order
+    def _ensure(self, memory: CheckpointStore) -> Recording:
+        from airflow_provider_realtimekit.start.checkpoint import StartSpec
         from airflow_provider_realtimekit.start.ensure import ensure
 
-        order = Order(
+        order = StartSpec(
             self._arguments(),
             tracks=self._tracks,
             if_active=self.if_active,
@@ -195,13 +195,13 @@ class OwningOperator(WaitingOperator):
             more={"claim": claim.to_json() if claim else None},
         )
 
-    def _stops(self, claim: Claim | None) -> bool:
+    def _stops(self, claim: Checkpoint | None) -> bool:
         return (
-            self.stop_on_kill and claim is not None and (claim.owned or claim.recording_id is None or self.stop_adopted)
+            self.stop_on_kill and claim is not None and (claim.owned or claim.recording_id is None or self.stop_reused)
         )
 
     @contextmanager
-    def _answering(self, memory: Memory) -> Iterator[None]:
+    def _answering(self, memory: CheckpointStore) -> Iterator[None]:
         """Stop the recording where the task ends for good before it has finished."""
         try:
             yield
@@ -220,7 +220,7 @@ class OwningOperator(WaitingOperator):
         from airflow_provider_realtimekit.start.on_kill import is_kill, task_state
 
         memory = self._memory
-        if memory is None or not self.stop_on_kill or (memory.claim and memory.claim.given_up):
+        if memory is None or not self.stop_on_kill or (memory.claim and memory.claim.abandoned):
             return
         state = task_state(memory.ti)
         if not is_kill(state):
@@ -235,21 +235,21 @@ class OwningOperator(WaitingOperator):
             with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
                 self._stop(claim, hook, f"the task is {state}")
 
-    def _give_up(self, memory: Memory, why: str) -> None:
+    def _give_up(self, memory: CheckpointStore, why: str) -> None:
         """Stop the recording, after a note for the next try that it is not to be taken up again."""
         claim = memory.claim
-        if claim is None or claim.given_up or not self._stops(claim):
+        if claim is None or claim.abandoned or not self._stops(claim):
             return
-        memory.keep(replace(claim, given_up=True))
+        memory.keep(replace(claim, abandoned=True))
         self._stop(claim, self.hook, why)
 
-    def _stop(self, claim: Claim, hook: RealtimeKitHook, why: str) -> None:
-        from airflow_provider_realtimekit.start.checkpoint import Order
+    def _stop(self, claim: Checkpoint, hook: RealtimeKitHook, why: str) -> None:
+        from airflow_provider_realtimekit.start.checkpoint import StartSpec
         from airflow_provider_realtimekit.start.ensure import give_up
 
         # No more than a search needs: a storage's connection, say, may be gone by now.
         arguments = {name: value for name in _SEARCHED if (value := getattr(self, name, None)) is not None}
-        order = Order(arguments, tracks=self._tracks)
+        order = StartSpec(arguments, tracks=self._tracks)
         try:
             api = hook.credentials.api
             recording = hook.client.run(give_up(api, order, claim, seconds=2 * api.timeout))

@@ -24,9 +24,9 @@ def add_storage(arguments: Mapping[str, Any], storage: Mapping[str, Any]) -> dic
 
 
 def _fill_layers(layers: Any, storage: Mapping[str, Any]) -> Any:
-    from airflow_provider_realtimekit.redaction import parse_object
+    from airflow_provider_realtimekit.redaction import parse_json_object
 
-    given = parse_object(layers) if isinstance(layers, str) else layers or {"default": {}}
+    given = parse_json_object(layers) if isinstance(layers, str) else layers or {"default": {}}
     if not isinstance(given, Mapping) or not all(isinstance(layer, Mapping) for layer in given.values()):
         return layers  # the request's own check tells what is wrong with it
     filled = {name: _fill_layer(name, layer, storage) for name, layer in given.items()}

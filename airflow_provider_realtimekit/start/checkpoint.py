@@ -14,7 +14,7 @@ IF_ACTIVE = ("reuse", "fail")
 
 
 @dataclass(frozen=True)
-class Claim:
+class Checkpoint:
     """What a task keeps of the recording that it starts: plain JSON, so that a later try can read it.
 
     :param meeting_id: the meeting
@@ -22,7 +22,7 @@ class Claim:
     :param generation: tells the tries before a clear of the task from those after
     :param recording_id: the recording, once it is known
     :param owned: whether this task started it; otherwise it was found running
-    :param given_up: whether it was stopped, or is to be, because the task was killed
+    :param abandoned: whether it was stopped, or is to be, because the task was killed
     """
 
     meeting_id: str
@@ -30,10 +30,10 @@ class Claim:
     generation: int = 0
     recording_id: str | None = None
     owned: bool = False
-    given_up: bool = False
+    abandoned: bool = False
 
     @classmethod
-    def read(cls, kept: Any) -> Claim | None:
+    def read(cls, kept: Any) -> Checkpoint | None:
         """Read what was kept; what another version kept and this one cannot read counts as nothing."""
         if not isinstance(kept, Mapping):
             return None
@@ -49,10 +49,10 @@ class Claim:
         return asdict(self)
 
 
-Keep = Callable[[Claim | None], None]
+Keep = Callable[[Checkpoint | None], None]
 
 
-def _keep_nothing(_: Claim | None) -> None:
+def _keep_nothing(_: Checkpoint | None) -> None:
     """Stand in for a task's memory where there is none."""
 
 
@@ -61,14 +61,14 @@ def _tell_nobody(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class Order:
+class StartSpec:
     """What is to be recorded, and what a caller who may be tried again adds.
 
     :param arguments: those of :meth:`.RecordingsAPI.start_recording`, or of ``start_track_recording``
     :param tracks: whether the participants' tracks are to be recorded
     :param if_active: ``reuse`` takes a recording that somebody else started for the one asked for; ``fail`` does not
     :param replaces: whether the recording of a generation before is stopped; otherwise it is taken up while it runs
-    :param generation: see :class:`Claim`
+    :param generation: see :class:`Checkpoint`
     :param keep: is given what a later try must know, ``None`` when nothing was started
     :param tell: is told in words what was found
     """

@@ -1,6 +1,6 @@
 """Start a recording once: look first, send one start, and settle a doubtful one by looking, never by a guess.
 
-Everything here is a flow without I/O. What a task must know in its next try is a :class:`~.claims.Claim`, kept
+Everything here is a flow without I/O. What a task must know in its next try is a :class:`~.claims.Checkpoint`, kept
 *before* the start is sent and again as soon as the recording's id is known:
 
 1. the recording of an earlier try is taken up again, unless it ended in ERRORED or was given up;
@@ -35,7 +35,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.models import Action, Recording, RecordingStatus
 from airflow_provider_realtimekit.models.base import parse_timestamp
-from airflow_provider_realtimekit.start.checkpoint import Claim, Order
+from airflow_provider_realtimekit.start.checkpoint import Checkpoint, StartSpec
 from airflow_provider_realtimekit.start.lookup import Search, age, is_since
 
 # How long what a start led to may take to show when the start was answered, if badly: it is not under way any more.
@@ -54,11 +54,11 @@ def ensure_recording(api: RecordingsAPI, /, *, if_active: str = "reuse", **argum
     :raises RecordingActiveError: with ``if_active="fail"``, when the meeting is being recorded
     :raises StartOutcomeUnknownError: when a start was sent, and looking could not settle what came of it
     """
-    recording, _ = yield from ensure(api, Order(arguments, if_active=if_active))
+    recording, _ = yield from ensure(api, StartSpec(arguments, if_active=if_active))
     return recording
 
 
-def ensure(api: RecordingsAPI, order: Order, claim: Claim | None = None) -> Flow[tuple[Recording, Claim]]:
+def ensure(api: RecordingsAPI, order: StartSpec, claim: Checkpoint | None = None) -> Flow[tuple[Recording, Checkpoint]]:
     """Return the recording that is asked for, and the claim to it.
 
     :param claim: what an earlier try kept
@@ -72,7 +72,7 @@ def ensure(api: RecordingsAPI, order: Order, claim: Claim | None = None) -> Flow
 class _Start:
     """One way from an order to its recording."""
 
-    def __init__(self, api: RecordingsAPI, order: Order) -> None:
+    def __init__(self, api: RecordingsAPI, order: StartSpec) -> None:
         self.api = api
         self.order = order
         self.search = Search(api, order)
@@ -80,7 +80,7 @@ class _Start:
 
     # What an earlier try left
 
-    def take_up(self, claim: Claim) -> Flow[tuple[Recording, Claim] | None]:
+    def take_up(self, claim: Checkpoint) -> Flow[tuple[Recording, Checkpoint] | None]:
         """Return what an earlier try started, if it is what is asked for now."""
         if claim.recording_id is None:
             settled = yield from self._settle_earlier(claim)
@@ -88,7 +88,7 @@ class _Start:
                 return None
             claim = settled
         is_of_this_run = claim.generation == self.order.generation
-        if claim.meeting_id != self.meeting_id or claim.given_up or (self.order.replaces and not is_of_this_run):
+        if claim.meeting_id != self.meeting_id or claim.abandoned or (self.order.replaces and not is_of_this_run):
             yield from self._leave(claim)
             return None
         recording = yield from self._get(str(claim.recording_id))
@@ -97,7 +97,7 @@ class _Start:
         self.order.tell(f"Recording {recording.id} of an earlier try is {recording.status}: it is taken up again")
         return recording, self._keep(replace(claim, generation=self.order.generation))
 
-    def _settle_earlier(self, claim: Claim) -> Flow[Claim | None]:
+    def _settle_earlier(self, claim: Checkpoint) -> Flow[Checkpoint | None]:
         """Find out what came of a start whose sender died."""
         if claim.meeting_id != self.meeting_id:
             return None
@@ -110,9 +110,9 @@ class _Start:
         self.order.tell(f"An earlier try started recording {recording.id}, and could not say so")
         return self._keep(replace(claim, recording_id=recording.id, owned=True))
 
-    def _leave(self, claim: Claim) -> Flow[None]:
+    def _leave(self, claim: Checkpoint) -> Flow[None]:
         """Stop what an earlier try started and nobody wants any more, and see it stopped."""
-        if claim.recording_id is None or not claim.owned or not (self.order.replaces or claim.given_up):
+        if claim.recording_id is None or not claim.owned or not (self.order.replaces or claim.abandoned):
             return
         recording = yield from self._get(claim.recording_id)
         if recording is None or not recording.is_active:
@@ -130,12 +130,12 @@ class _Start:
 
     # A new recording
 
-    def begin(self) -> Flow[tuple[Recording, Claim]]:
+    def begin(self) -> Flow[tuple[Recording, Checkpoint]]:
         """Take the recording that runs, or start one."""
         running, since = yield from self._look()
         if running is not None and not self.search.allows_several:
             return self._adopt(running, since)
-        self._keep(Claim(self.meeting_id, since.isoformat(), self.order.generation))
+        self._keep(Checkpoint(self.meeting_id, since.isoformat(), self.order.generation))
         recording, is_ours = yield from self._start(since)
         if not is_ours:
             return self._adopt(recording, since)
@@ -152,7 +152,7 @@ class _Start:
             active = yield from self.search.running(surely=self.order.tracks)
         return active, told - DATE_SLACK if told else began - CLOCK_SLACK
 
-    def _adopt(self, recording: Recording, since: pendulum.DateTime) -> tuple[Recording, Claim]:
+    def _adopt(self, recording: Recording, since: pendulum.DateTime) -> tuple[Recording, Checkpoint]:
         """Take a recording that somebody else started, if that is wanted."""
         if self.order.if_active == "fail":
             self.order.keep(None)
@@ -226,7 +226,9 @@ class _Start:
         self.order.keep(None)
         raise refusal
 
-    def _give_way(self, recording: Recording, claim: Claim, since: pendulum.DateTime) -> Flow[tuple[Recording, Claim]]:
+    def _give_way(
+        self, recording: Recording, claim: Checkpoint, since: pendulum.DateTime
+    ) -> Flow[tuple[Recording, Checkpoint]]:
         """Where another task started at the same time, and the server let both: the first one stays."""
         try:
             mine = recording if recording.invoked_time else (yield from self.api.get_recording(recording.id))
@@ -244,15 +246,17 @@ class _Start:
 
     # What is kept
 
-    def _claim(self, recording: Recording, since: pendulum.DateTime, *, owned: bool) -> Claim:
-        return self._keep(Claim(self.meeting_id, since.isoformat(), self.order.generation, recording.id, owned=owned))
+    def _claim(self, recording: Recording, since: pendulum.DateTime, *, owned: bool) -> Checkpoint:
+        return self._keep(
+            Checkpoint(self.meeting_id, since.isoformat(), self.order.generation, recording.id, owned=owned)
+        )
 
-    def _keep(self, claim: Claim) -> Claim:
+    def _keep(self, claim: Checkpoint) -> Checkpoint:
         self.order.keep(claim)
         return claim
 
 
-def give_up(api: RecordingsAPI, order: Order, claim: Claim, seconds: float) -> Flow[Recording | None]:
+def give_up(api: RecordingsAPI, order: StartSpec, claim: Checkpoint, seconds: float) -> Flow[Recording | None]:
     """Stop what a task started, if it is known or can be found; ``None`` if there is nothing.
 
     :param seconds: how long a start may still be under way
@@ -273,7 +277,7 @@ def stop(api: RecordingsAPI, recording_id: str) -> Flow[Recording]:
     pause = _FIRST_PAUSE
     while True:
         try:
-            recording = yield from api.reach(recording_id, Action.STOP)
+            recording = yield from api.apply_action(recording_id, Action.STOP)
         except (RecordingStateError, RealtimeKitResponseError):
             if time.monotonic() >= give_up:
                 raise

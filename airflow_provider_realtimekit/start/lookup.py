@@ -9,7 +9,7 @@ import pendulum
 from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, Flow, RecordingsAPI
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.base import parse_timestamp
-from airflow_provider_realtimekit.start.checkpoint import Claim, Order
+from airflow_provider_realtimekit.start.checkpoint import Checkpoint, StartSpec
 
 # A recording lasts 24 hours at most.
 LONGEST = pendulum.duration(hours=26)
@@ -22,7 +22,7 @@ class Search:
     :raises RealtimeKitInputError: when the order has a value that is not allowed
     """
 
-    def __init__(self, api: RecordingsAPI, order: Order) -> None:
+    def __init__(self, api: RecordingsAPI, order: StartSpec) -> None:
         self.api = api
         self.order = order
         self.request = order.check()
@@ -47,7 +47,7 @@ class Search:
             yield min(pause, max(0.0, give_up - time.monotonic()))
             pause = min(_LONGEST_PAUSE, 2 * pause)
 
-    def look_for_claimed(self, claim: Claim, seconds: float) -> Flow[Recording | None]:
+    def look_for_claimed(self, claim: Checkpoint, seconds: float) -> Flow[Recording | None]:
         """Look for what the start that a claim speaks of led to."""
         since = parse_timestamp(claim.since)
         return (yield from self.look_for(since, seconds, self._latest(since)))

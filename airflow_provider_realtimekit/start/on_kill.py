@@ -104,7 +104,7 @@ async def _shared_hook(realtimekit_conn_id: str, app_id: str | None) -> AsyncIte
     key = (id(asyncio.get_running_loop()), realtimekit_conn_id, app_id)
     if key not in _shared:
         # Airflow gives on_kill 30 seconds.
-        _shared[key] = _Shared(RealtimeKitHook(realtimekit_conn_id, app_id, policy=RetryPolicy(patience=25.0)))
+        _shared[key] = _Shared(RealtimeKitHook(realtimekit_conn_id, app_id, policy=RetryPolicy(retry_timeout=25.0)))
     shared = _shared[key]
     shared.users += 1
     try:
@@ -128,7 +128,7 @@ async def stop_if_killed(ti: Any, recording_id: str, realtimekit_conn_id: str, a
         if not is_kill(state):
             _tell(logging.WARNING, "Recording %s is not stopped: its task is %s", recording_id, state)
             return False
-        recording = await shared.hook.areach(recording_id, Action.STOP)
+        recording = await shared.hook.aapply_action(recording_id, Action.STOP)
     _tell(logging.INFO, "The task is %s: recording %s was stopped and is %s", state, recording_id, recording.status)
     return True
 

@@ -18,7 +18,14 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
 )
 from airflow_provider_realtimekit.models import Recording
-from airflow_provider_realtimekit.waiting.outcome import Event, Wait, fault_event, is_late, judge, timeout_event
+from airflow_provider_realtimekit.waiting.outcome import (
+    Event,
+    Wait,
+    evaluate,
+    fault_event,
+    is_past_deadline,
+    timeout_event,
+)
 from airflow_provider_realtimekit.waiting.planner import Subject
 from airflow_provider_realtimekit.waiting.source import Source
 
@@ -95,22 +102,22 @@ class Entry:
         if recording is not None and recording.status != self._status:
             self._note(recording)
         self.has_been_seen = True
-        event = judge(recording, self.wait)
-        if event is None and is_late(self.wait):
+        event = evaluate(recording, self.wait)
+        if event is None and is_past_deadline(self.wait):
             event = timeout_event(recording)
         if event is not None:
             self.end(event)
 
-    def fail(self, error: RealtimeKitError, now: float, patience: float) -> None:
+    def fail(self, error: RealtimeKitError, now: float, retry_timeout: float) -> None:
         """Take note of a look that failed, and give up once no good answer has come for too long."""
         if isinstance(error, RealtimeKitRateLimitError):
             # Being told to slow down is an answer, too; the gate sees to it.
             self.failing_since = None
         elif self.failing_since is None:
             self.failing_since = now
-        if is_late(self.wait):
+        if is_past_deadline(self.wait):
             self.expire()
-        elif self.silence(now) > patience:
+        elif self.silence(now) > retry_timeout:
             self.end(fault_event(_silent(error, self.silence(now))))
 
     def expire(self) -> None:
@@ -121,7 +128,7 @@ class Entry:
         """End the wait, once."""
         if not self.over:
             self.over, self.due = True, math.inf
-            self._tell({**event, "story": [list(step) for step in self._story]})
+            self._tell({**event, "status_history": [list(step) for step in self._story]})
 
     def move(self) -> None:
         """Have it go on with another poller."""

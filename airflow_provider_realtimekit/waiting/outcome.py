@@ -1,7 +1,7 @@
 """What ends a wait for a recording. Sensor, operator and trigger all ask here, in every mode.
 
 A wait is described by a :class:`Wait`, looked at by :func:`look` (a flow), and ends with an *event*: plain JSON
-that says the outcome and the recording. :func:`conclude` turns an event into a result or an error, wherever it
+that says the outcome and the recording. :func:`result_from_event` turns an event into a result or an error, wherever it
 arrives.
 """
 
@@ -28,7 +28,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.base import parse_timestamp
-from airflow_provider_realtimekit.redaction import shorten, without_query
+from airflow_provider_realtimekit.redaction import strip_queries, truncate
 
 Event = dict[str, Any]
 
@@ -105,7 +105,7 @@ def look(api: RecordingsAPI, wait: Wait) -> Flow[Recording | None]:
     return (yield from api.get_newest_recording(str(wait.meeting_id), parse_timestamp(wait.invoked_after)))
 
 
-def judge(recording: Recording | None, wait: Wait) -> Event | None:
+def evaluate(recording: Recording | None, wait: Wait) -> Event | None:
     """Decide whether the wait is over: the one place where a status means something to a waiter.
 
     An unknown status means: keep waiting.
@@ -121,7 +121,7 @@ def judge(recording: Recording | None, wait: Wait) -> Event | None:
     return None
 
 
-def is_late(wait: Wait) -> bool:
+def is_past_deadline(wait: Wait) -> bool:
     """Whether the deadline has passed."""
     return wait.deadline is not None and time.time() >= wait.deadline
 
@@ -138,19 +138,19 @@ def fault_event(error: Exception) -> Event:
         "recording": None,
         "error": {
             "type": type(error).__name__,
-            "message": shorten(without_query(str(error))),
+            "message": truncate(strip_queries(str(error))),
             "details": vars(error) if isinstance(error, RealtimeKitError) else {},
         },
     }
 
 
-def story_of(event: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def status_history(event: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return what a wait in the triggerer saw: times (ISO 8601) and statuses."""
-    story = (event or {}).get("story")
+    story = (event or {}).get("status_history")
     return [(str(moment), str(status)) for moment, status in story] if isinstance(story, list) else []
 
 
-def conclude(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_error: bool = True) -> dict[str, Any]:
+def result_from_event(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_error: bool = True) -> dict[str, Any]:
     """Return the recording that an event tells of, or raise what it means.
 
     :raises RecordingFailedError: ERRORED, unless ``fail_on_error`` is off
@@ -192,9 +192,9 @@ def watch(api: RecordingsAPI, wait: Wait, poll_interval: float) -> Flow[Event]:
     """Look until the wait is over; the first look comes at once."""
     while True:
         recording = yield from look(api, wait)
-        if event := judge(recording, wait):
+        if event := evaluate(recording, wait):
             return event
-        if is_late(wait):
+        if is_past_deadline(wait):
             return timeout_event(recording)
         yield next_pause(wait, poll_interval)
 

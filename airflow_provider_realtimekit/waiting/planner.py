@@ -26,7 +26,7 @@ OLDEST = 26 * 3600.0
 _SLACK = CLOCK_SLACK.total_seconds()
 # How many recordings are shown before others get their turn on the loop.
 _AT_ONCE = 50
-# How many rows, older than those that are listed now, are remembered to judge what a longer list would cost.
+# How many rows, older than those that are listed now, are remembered to evaluate what a longer list would cost.
 _MOST_REMEMBERED = 20_000
 
 

@@ -43,7 +43,7 @@ class Poller:
         self.loop = asyncio.get_running_loop()
         self.book = Book()
         self._forget = forget
-        self._client = AsyncClient(credentials, RetryPolicy(patience=0.0))
+        self._client = AsyncClient(credentials, RetryPolicy(retry_timeout=0.0))
         self._desk = Desk(self._client, credentials.api, self.book, Economy())
         self._has_looked = False
         self._joined = asyncio.Event()
@@ -135,7 +135,7 @@ class Poller:
         now, draw = self.loop.time(), random.uniform(0.5, 1.0)
         for entry in self.book.of(errors):
             entry.due = now + draw * min(LONGEST_PAUSE, SHORTEST_PAUSE + entry.silence(now))
-            entry.fail(errors[entry.subject], now, self.credentials.patience)
+            entry.fail(errors[entry.subject], now, self.credentials.retry_timeout)
 
     async def _refused(self, subjects: Iterable[Subject], error: RealtimeKitAuthError) -> None:
         """Read the connections again: a token may have been rotated. What has nothing new to say is over."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_realtimekit.api import client
-from airflow_provider_realtimekit.api.rate_limit import Gate
+from airflow_provider_realtimekit.api.rate_limit import RateLimiter
 
 from .support import Clock, Face, patch_sleep
 
@@ -12,6 +12,6 @@ from .support import Clock, Face, patch_sleep
 def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Face:
     clock = Clock()
     patch_sleep(monkeypatch, clock)
-    gate = Gate(clock=clock)
-    monkeypatch.setattr(client, "gate_for", lambda *_: gate)
+    gate = RateLimiter(clock=clock)
+    monkeypatch.setattr(client, "rate_limiter_for", lambda *_: gate)
     return Face(request.param, clock)

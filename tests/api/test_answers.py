@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.api.responses import decipher, retry_after
+from airflow_provider_realtimekit.api.responses import parse_data, retry_after
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -20,7 +20,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
     RealtimeKitRouteError,
 )
-from airflow_provider_realtimekit.redaction import without_query
+from airflow_provider_realtimekit.redaction import strip_queries
 
 from .support import API, Face, finish, ok
 
@@ -46,7 +46,7 @@ KINDS = [
 
 def error_of(response: httpx.Response) -> RealtimeKitError:
     with pytest.raises(RealtimeKitError) as caught:
-        decipher(response)
+        parse_data(response)
     return caught.value
 
 
@@ -247,10 +247,10 @@ def test_a_rate_limit_carries_what_was_asked_for() -> None:
     ],
 )
 def test_a_url_is_told_without_its_query(text: str, expected: str) -> None:
-    for said in (without_query(text), str(error_of(httpx.Response(400, json={"message": text})))):
+    for said in (strip_queries(text), str(error_of(httpx.Response(400, json={"message": text})))):
         assert "SEKRET" not in said
         assert expected in said
 
 
 def test_text_without_a_query_is_left_alone() -> None:
-    assert without_query("really? https://h/f is fine, isn't it?") == "really? https://h/f is fine, isn't it?"
+    assert strip_queries("really? https://h/f is fine, isn't it?") == "really? https://h/f is fine, isn't it?"

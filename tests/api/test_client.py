@@ -79,7 +79,7 @@ def test_no_redirect_is_followed(face: Face, status: int) -> None:
     ],
 )
 def test_no_answer_is_told_without_address_query_or_header(face: Face, kind: Any, processed: Any) -> None:
-    face.policy = RetryPolicy(patience=0, clock=face.clock)
+    face.policy = RetryPolicy(retry_timeout=0, clock=face.clock)
     with pytest.raises(RealtimeKitConnectionError) as caught:
         face.answers(kind).run(CALLS["page"](API))
     said = told(caught.value)
@@ -209,7 +209,7 @@ def test_no_log_at_any_level_holds_the_token(
 def test_a_closed_port_is_no_answer(face: Face) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Loopback) as server:
         port = server.server_port
-    face.policy = RetryPolicy(patience=0, clock=face.clock)
+    face.policy = RetryPolicy(retry_timeout=0, clock=face.clock)
     face.credentials = replace(CREDENTIALS, base_url=f"http://127.0.0.1:{port}/client/v4")
     face.transport = httpx.HTTPTransport() if face.kind == "sync" else httpx.AsyncHTTPTransport()
     with pytest.raises(RealtimeKitConnectionError) as caught:

@@ -38,9 +38,9 @@ def test_a_plain_connection() -> None:
 
 
 def test_every_field() -> None:
-    extra = {"app_id": "app", "timeout": "7.5", "patience": 0, "unheard": {"of": 1}, "password": "x"}
+    extra = {"app_id": "app", "timeout": "7.5", "retry_timeout": 0, "unheard": {"of": 1}, "password": "x"}
     read = read_credentials(connection(host="https://proxy.example:8443/cf/v4/", extra=extra))
-    assert (read.base_url, read.timeout, read.patience) == ("https://proxy.example:8443/cf/v4", 7.5, 0.0)
+    assert (read.base_url, read.timeout, read.retry_timeout) == ("https://proxy.example:8443/cf/v4", 7.5, 0.0)
 
 
 def test_the_argument_wins_over_the_connections_app() -> None:
@@ -101,8 +101,8 @@ def test_a_bad_timeout(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [3600.1, *BAD_SECONDS], ids=repr)
 def test_a_bad_patience(value: Any) -> None:
-    message = refusal(extra={"app_id": "app", "patience": value})
-    assert all(part in message for part in ("patience", "'kit'", repr(value), "0", "3600"))
+    message = refusal(extra={"app_id": "app", "retry_timeout": value})
+    assert all(part in message for part in ("retry_timeout", "'kit'", repr(value), "0", "3600"))
 
 
 def test_a_number_that_is_too_big_for_a_float_is_refused() -> None:
@@ -111,8 +111,8 @@ def test_a_number_that_is_too_big_for_a_float_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_empty_numbers_mean_the_defaults(value: Any) -> None:
-    read = read_credentials(connection(extra={"app_id": "app", "timeout": value, "patience": value}))
-    assert (read.timeout, read.patience) == (30.0, 330.0)
+    read = read_credentials(connection(extra={"app_id": "app", "timeout": value, "retry_timeout": value}))
+    assert (read.timeout, read.retry_timeout) == (30.0, 330.0)
 
 
 @pytest.mark.parametrize(

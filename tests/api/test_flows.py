@@ -218,7 +218,7 @@ def at(status: str) -> httpx.Response:
 
 @every_action
 def test_an_action_that_works_asks_no_more(face: Face, action: Action) -> None:
-    assert face.answers(at(AIMS[action])).run(API.reach("rec-1", action)).status == AIMS[action]
+    assert face.answers(at(AIMS[action])).run(API.apply_action("rec-1", action)).status == AIMS[action]
     assert face.methods == ["PUT"]
     assert body_of(face.requests[0]) == {"action": action.value}
 
@@ -226,7 +226,7 @@ def test_an_action_that_works_asks_no_more(face: Face, action: Action) -> None:
 @every_action
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
 def test_an_error_is_forgiven_when_the_state_is_reached(face: Face, action: Action, fault: httpx.Response) -> None:
-    recording = face.answers(fault, at(AIMS[action])).run(API.reach("rec-1", action))
+    recording = face.answers(fault, at(AIMS[action])).run(API.apply_action("rec-1", action))
     assert recording.status == AIMS[action]
     assert face.methods == ["PUT", "GET"]
     assert face.requests[1].url.path == PREFIX + "/rec-1"
@@ -234,14 +234,14 @@ def test_an_error_is_forgiven_when_the_state_is_reached(face: Face, action: Acti
 
 @pytest.mark.parametrize("status", ["UPLOADING", "UPLOADED", "ERRORED"])
 def test_stopping_what_is_over_succeeds(face: Face, status: str) -> None:
-    assert face.answers(no(400), at(status)).run(API.reach("rec-1", Action.STOP)).status == status
+    assert face.answers(no(400), at(status)).run(API.apply_action("rec-1", Action.STOP)).status == status
 
 
 @every_action
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
 def test_an_error_without_the_state_is_told_with_both(face: Face, action: Action, fault: httpx.Response) -> None:
     with pytest.raises(RecordingStateError) as caught:
-        face.answers(*[fault, at(OTHER[action])] * 3).run(API.reach("rec-1", action))
+        face.answers(*[fault, at(OTHER[action])] * 3).run(API.apply_action("rec-1", action))
     assert caught.value.recording_id == "rec-1"
     assert all(part in str(caught.value) for part in ("rec-1", OTHER[action], action.value))
     assert face.methods == ["PUT", "GET"] * 3
@@ -251,7 +251,7 @@ def test_an_error_without_the_state_is_told_with_both(face: Face, action: Action
 @every_action
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
 def test_an_action_without_effect_is_asked_for_again(face: Face, action: Action, fault: httpx.Response) -> None:
-    recording = face.answers(fault, at("INVOKED"), at(AIMS[action])).run(API.reach("rec-1", action))
+    recording = face.answers(fault, at("INVOKED"), at(AIMS[action])).run(API.apply_action("rec-1", action))
     assert recording.status == AIMS[action]
     assert face.methods == ["PUT", "GET", "PUT"]
 
@@ -259,7 +259,7 @@ def test_an_action_without_effect_is_asked_for_again(face: Face, action: Action,
 @pytest.mark.parametrize("status", ["UPLOADING", "UPLOADED", "ERRORED", "NEW"])
 def test_what_has_ended_is_not_asked_to_pause_again(face: Face, status: str) -> None:
     with pytest.raises(RecordingStateError):
-        face.answers(no(409), at(status)).run(API.reach("rec-1", Action.PAUSE))
+        face.answers(no(409), at(status)).run(API.apply_action("rec-1", Action.PAUSE))
     assert face.methods == ["PUT", "GET"]
 
 
@@ -267,28 +267,28 @@ def test_what_has_ended_is_not_asked_to_pause_again(face: Face, status: str) -> 
 @pytest.mark.parametrize("status", ["NEW", "INVOKED"])
 def test_an_unknown_or_early_state_is_not_the_one_aimed_at(face: Face, action: Action, status: str) -> None:
     with pytest.raises(RecordingStateError):
-        face.answers(*[no(400), at(status)] * 3).run(API.reach("rec-1", action))
+        face.answers(*[no(400), at(status)] * 3).run(API.apply_action("rec-1", action))
 
 
 @every_action
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_ends_it(face: Face, action: Action, status: int) -> None:
     with pytest.raises(RealtimeKitAuthError):
-        face.answers(no(status)).run(API.reach("rec-1", action))
+        face.answers(no(status)).run(API.apply_action("rec-1", action))
     assert face.methods == ["PUT"]
 
 
 @every_action
 def test_a_spent_quota_ends_it(face: Face, action: Action) -> None:
     with pytest.raises(RealtimeKitRateLimitError):
-        face.answers(no(429, **{"retry-after": "4000"})).run(API.reach("rec-1", action))
+        face.answers(no(429, **{"retry-after": "4000"})).run(API.apply_action("rec-1", action))
     assert face.methods == ["PUT"]
 
 
 @every_action
 def test_an_unknown_recording_is_told_as_such(face: Face, action: Action) -> None:
     with pytest.raises(RealtimeKitNotFoundError):
-        face.answers(no(404), no(404)).run(API.reach("rec-1", action))
+        face.answers(no(404), no(404)).run(API.apply_action("rec-1", action))
     assert face.methods == ["PUT", "GET"]
 
 
@@ -299,7 +299,7 @@ def test_an_action_that_is_not_answered_is_judged_by_its_state(face: Face, actio
             raise httpx.ReadTimeout("x", request=request)
         return at(AIMS[action])
 
-    assert face.answers(lost).run(API.reach("rec-1", action)).status == AIMS[action]
+    assert face.answers(lost).run(API.apply_action("rec-1", action)).status == AIMS[action]
 
 
 @pytest.mark.parametrize("call", [API.stop_recording, API.pause_recording, API.resume_recording])

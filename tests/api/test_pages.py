@@ -70,7 +70,7 @@ class World:
 
 
 def ids(world: World, **filters: Any) -> list[str]:
-    policy = RetryPolicy(patience=0)
+    policy = RetryPolicy(retry_timeout=0)
     with Client(CREDENTIALS, policy, httpx.MockTransport(world)) as client:
         return [recording.id for recording in client.walk(API.list_recordings(**filters))]
 

@@ -187,7 +187,7 @@ OPERATIONS: dict[str, Any] = {
     "pause": lambda value: API.pause_recording(value),
     "resume": lambda value: API.resume_recording(value),
     "stop": lambda value: API.stop_recording(value),
-    "reach": lambda value: API.reach(value, Action.STOP),
+    "reach": lambda value: API.apply_action(value, Action.STOP),
     "start": lambda value: API.start_recording(meeting_id=value),
     "tracks": lambda value: API.start_track_recording(meeting_id=value),
     "users": lambda value: API.start_track_recording(meeting_id="m", user_ids=[value]),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_realtimekit.api.retry import DEFAULT_PATIENCE, RetryPolicy
+from airflow_provider_realtimekit.api.retry import DEFAULT_RETRY_TIMEOUT, RetryPolicy
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitConnectionError,
@@ -56,7 +56,7 @@ def test_what_is_sent_again(method: str, what: Any, again: bool) -> None:
 
 
 POLICIES = st.builds(
-    lambda base, factor, draw: RetryPolicy(patience=math.inf, base=base, cap=base * factor, draw=lambda: draw),
+    lambda base, factor, draw: RetryPolicy(retry_timeout=math.inf, base=base, cap=base * factor, draw=lambda: draw),
     st.floats(0.01, 10),
     st.floats(1, 100),
     st.floats(0, 1),
@@ -71,7 +71,7 @@ def test_the_wait_is_drawn_from_nothing_to_a_capped_power(policy: RetryPolicy, t
 
 
 def test_the_waits_double_up_to_the_cap() -> None:
-    policy = RetryPolicy(draw=lambda: 1.0, patience=math.inf)
+    policy = RetryPolicy(draw=lambda: 1.0, retry_timeout=math.inf)
     waits = [policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), n, 0) for n in range(1, 9)]
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -86,12 +86,12 @@ def test_retry_after_is_honoured_in_full(asked: float, draw: float, tries: int, 
 
 
 @given(st.floats(0, 400), st.floats(0, 400), st.floats(0, 400), st.floats(0, 1))
-def test_no_try_begins_after_the_patience(patience: float, elapsed: float, asked: float, draw: float) -> None:
-    policy = RetryPolicy(patience=patience, draw=lambda: draw)
+def test_no_try_begins_after_the_patience(retry_timeout: float, elapsed: float, asked: float, draw: float) -> None:
+    policy = RetryPolicy(retry_timeout=retry_timeout, draw=lambda: draw)
     answer = httpx.Response(429, headers={"retry-after": str(asked)})
     wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, 1, elapsed)
-    assert wait is None or elapsed + wait <= patience
-    assert wait is not None or elapsed + asked + draw >= patience - 1e-6
+    assert wait is None or elapsed + wait <= retry_timeout
+    assert wait is not None or elapsed + asked + draw >= retry_timeout - 1e-6
 
 
 def test_the_default_patience_outlasts_the_longest_block() -> None:
@@ -105,7 +105,7 @@ def test_the_default_patience_outlasts_the_longest_block() -> None:
 @pytest.mark.parametrize("what", [503, 429, httpx.ConnectError, httpx.ReadTimeout], ids=named)
 @pytest.mark.parametrize("base", [0.0, 1.0])
 def test_no_patience_means_one_try(what: Any, base: float) -> None:
-    policy = RetryPolicy(patience=0, base=base, draw=lambda: 0.0)
+    policy = RetryPolicy(retry_timeout=0, base=base, draw=lambda: 0.0)
     assert policy.next_wait(httpx.Request("GET", "https://h/"), outcome_of(what), 1, 0.0) is None
 
 
@@ -129,8 +129,8 @@ def test_a_lasting_fault_ends_within_the_patience(face: Face) -> None:
     with pytest.raises(RealtimeKitAPIError) as caught:
         face.answers(lambda _: no(503)).run(API.get_recording("r"))
     assert caught.value.status == 503
-    assert sum(face.slept) <= DEFAULT_PATIENCE
-    assert sum(face.slept) > DEFAULT_PATIENCE - 30
+    assert sum(face.slept) <= DEFAULT_RETRY_TIMEOUT
+    assert sum(face.slept) > DEFAULT_RETRY_TIMEOUT - 30
     assert len(face.requests) == len(face.slept) + 1 < 40
 
 
@@ -170,7 +170,7 @@ def test_retry_after_is_slept_and_the_call_made_again(face: Face, flow: Any) -> 
 
 @pytest.mark.parametrize("asked", ["301", "330", "3600", "1e9"])
 def test_a_retry_after_beyond_the_patience_is_raised_at_once(face: Face, asked: str) -> None:
-    face.policy = RetryPolicy(patience=300, draw=lambda: 0.5, clock=face.clock)
+    face.policy = RetryPolicy(retry_timeout=300, draw=lambda: 0.5, clock=face.clock)
     with pytest.raises(RealtimeKitRateLimitError) as caught:
         face.answers(no(429, **{"retry-after": asked})).run(API.get_recording("r"))
     assert caught.value.retry_after == float(asked)
@@ -181,4 +181,4 @@ def test_a_retry_after_beyond_the_patience_is_raised_at_once(face: Face, asked: 
 def test_connections_lost_for_ever_are_told(face: Face) -> None:
     with pytest.raises(RealtimeKitConnectionError):
         face.answers(*[httpx.ConnectError] * 1000).run(API.get_recording("r"))
-    assert sum(face.slept) <= DEFAULT_PATIENCE
+    assert sum(face.slept) <= DEFAULT_RETRY_TIMEOUT

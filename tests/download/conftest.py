@@ -24,7 +24,7 @@ def recorded(emulator: EmulatorServer, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def impatient(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that gives up after a second without a good answer."""
-    connect(emulator, monkeypatch, patience=1)
+    connect(emulator, monkeypatch, retry_timeout=1)
 
 
 @pytest.fixture

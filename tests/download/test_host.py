@@ -43,11 +43,11 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_SHORTEST_DELAY", 0.01)
 
 
-def load_file(host: RudeHost, folder: Path, url: str | None = None, patience: float = 20) -> Whole:
+def load_file(host: RudeHost, folder: Path, url: str | None = None, retry_timeout: float = 20) -> Whole:
     from airflow.sdk import ObjectStoragePath
 
     signed = Signed(SecretStr(url or host.url), None, None)
-    access = Access(Link(lambda: signed, signed), timeout=10, patience=patience)
+    access = Access(Link(lambda: signed, signed), timeout=10, retry_timeout=retry_timeout)
     return fetch_file(access, ObjectStoragePath(str(folder / "file")), Progress(Silent(), "file"))
 
 
@@ -151,7 +151,7 @@ def test_no_error_holds_the_link(host: RudeHost, tmp_path: Path, manner: Manner)
     host.content = b"content"
     host.manners = itertools.repeat(manner)
     with pytest.raises(DownloadError) as raised:
-        load_file(host, tmp_path, patience=1)
+        load_file(host, tmp_path, retry_timeout=1)
     link = raised.value
     while link is not None:
         assert "S3CRET" not in f"{link!r} {link}"
@@ -170,7 +170,7 @@ def test_a_host_that_is_not_there(tmp_path: Path) -> None:
     with rude_host() as host:
         url = host.url
     with pytest.raises(DownloadError, match=r"did not arrive: ConnectionRefusedError, \d times in a row"):
-        load_file(host, tmp_path, url, patience=1)
+        load_file(host, tmp_path, url, retry_timeout=1)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A local RealtimeKit with little patience, and the table of what the rows of `test_table` saw."""
+"""A local RealtimeKit with little retry_timeout, and the table of what the rows of `test_table` saw."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 0.3
 @pytest.fixture
 def quick(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> EmulatorServer:
     """The local RealtimeKit, behind a connection whose requests time out soon and are tried again for 3 seconds."""
-    connect(emulator, monkeypatch, timeout=TIMEOUT, patience=3)
+    connect(emulator, monkeypatch, timeout=TIMEOUT, retry_timeout=3)
     return emulator
 
 

@@ -26,7 +26,7 @@ from airflow_provider_realtimekit.api import client, retry
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.emulator.state import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
-from airflow_provider_realtimekit.operators.start_base import KEPT_AS
+from airflow_provider_realtimekit.operators.start_base import STATE_KEY
 from tests.conftest import ACCOUNT, APP
 from tests.tasks import StateStore, TaskInstance, first_event, make_context
 
@@ -126,7 +126,7 @@ class Settings:
 
     waits: bool = True
     deferrable: bool = True
-    stop_adopted: bool = False
+    stop_reused: bool = False
 
 
 @dataclass
@@ -223,7 +223,7 @@ class Airflow:
     def age(self, seconds: float = 60.0) -> None:
         """Let time pass."""
         self.scene.age(seconds)
-        if (claim := self.store.kept.get(KEPT_AS)) and claim.get("since"):
+        if (claim := self.store.kept.get(STATE_KEY)) and claim.get("since"):
             claim["since"] = _earlier(claim["since"], seconds)
         if self.deferred:
             kwargs = json.loads(self.deferred.kwargs)
@@ -245,7 +245,7 @@ class Airflow:
             retries=RETRIES,
             wait_for_completion=self.settings.waits,
             deferrable=self.settings.deferrable,
-            stop_adopted=self.settings.stop_adopted,
+            stop_reused=self.settings.stop_reused,
             poll_interval=0.01,
             timeout=3600,
         )

@@ -99,7 +99,7 @@ def test_execution_timeout_ends_a_deferred_wait_and_stops_the_recording(quick: E
         run(store, ti, deferrable=True, retries=1, execution_timeout=timedelta(seconds=0.4))
     assert running(quick) == []
     if store:
-        assert claim_in(store).given_up, "the next try starts anew"
+        assert claim_in(store).abandoned, "the next try starts anew"
 
 
 def test_execution_timeout_on_a_worker_stops_the_recording(
@@ -151,7 +151,7 @@ def test_a_poller_that_gives_up_stops_the_recording_with_the_last_try_only(
     from tests.conftest import connect
     from tests.once.conftest import TIMEOUT
 
-    connect(quick, monkeypatch, timeout=TIMEOUT, patience=0.2)
+    connect(quick, monkeypatch, timeout=TIMEOUT, retry_timeout=0.2)
     quick.faults.add(operation="get", count=None, skip=1, status=503)
     retries = 0 if is_last else 1
     ended = run(StateStore(), TaskInstance(max_tries=retries), retries=retries, deferrable=deferrable)
@@ -174,13 +174,13 @@ def test_a_failed_recording_is_not_stopped_again(quick: EmulatorServer) -> None:
     assert quick.ledger.count("action") == 0
 
 
-@pytest.mark.parametrize("stop_adopted", [False, True])
-def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorServer, stop_adopted: bool) -> None:
+@pytest.mark.parametrize("stop_reused", [False, True])
+def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorServer, stop_reused: bool) -> None:
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")
-    ended = run(StateStore(), timeout=0.2, stop_adopted=stop_adopted)
+    ended = run(StateStore(), timeout=0.2, stop_reused=stop_reused)
     assert isinstance(ended.error, RecordingTimeoutError)
-    assert running(quick) == ([] if stop_adopted else [other.id])
+    assert running(quick) == ([] if stop_reused else [other.id])
 
 
 # A worker's process is told to end
@@ -212,7 +212,7 @@ def test_what_a_person_ends_on_a_worker_is_stopped(quick: EmulatorServer, airflo
     store = StateStore()
     end_process(quick, waiting_start(), store)
     assert quick.ledger.count("action") == 1
-    assert claim_in(store).given_up
+    assert claim_in(store).abandoned
 
 
 @pytest.mark.parametrize("state", [*UNTOUCHED, "unreachable"])
@@ -223,7 +223,7 @@ def test_what_a_deploy_ends_on_a_worker_goes_on(quick: EmulatorServer, airflow: 
     end_process(quick, waiting_start(), store)
     assert airflow.asked == 1
     assert quick.ledger.count("action") == 0
-    assert not claim_in(store).given_up
+    assert not claim_in(store).abandoned
 
 
 def test_a_mapped_task_asks_for_its_own_state(airflow: Airflow) -> None:

@@ -22,8 +22,8 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
-from airflow_provider_realtimekit.operators.start_base import KEPT_AS
-from airflow_provider_realtimekit.start.checkpoint import Claim
+from airflow_provider_realtimekit.operators.start_base import STATE_KEY
+from airflow_provider_realtimekit.start.checkpoint import Checkpoint
 from tests.conftest import connect
 from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 
@@ -65,8 +65,8 @@ def started(server: EmulatorServer) -> list[str]:
     return [recording.id for recording in server.world.recordings()]
 
 
-def claim_in(store: StateStore) -> Claim:
-    claim = Claim.read(store.get(KEPT_AS))
+def claim_in(store: StateStore) -> Checkpoint:
+    claim = Checkpoint.read(store.get(STATE_KEY))
     assert claim is not None
     return claim
 
@@ -106,7 +106,7 @@ def test_a_worker_that_died_before_it_knew_the_id_leads_the_next_to_it(
 
 def test_a_worker_that_died_before_the_server_acted_does_not_stop_the_next(quick: EmulatorServer) -> None:
     store = StateStore()
-    store.set(KEPT_AS, Claim("m", pendulum.now("UTC").isoformat()).to_json())
+    store.set(STATE_KEY, Checkpoint("m", pendulum.now("UTC").isoformat()).to_json())
     ended = run(store)
     assert ended.state == "success", ended.error
     assert started(quick) == [ended.result["id"]]
@@ -120,7 +120,7 @@ def test_what_came_long_after_a_lost_start_is_somebody_elses(quick: EmulatorServ
         if not is_active:
             hook.stop_recording(other.id)
     store = StateStore()
-    store.set(KEPT_AS, Claim("m", pendulum.now("UTC").subtract(hours=20).isoformat()).to_json())
+    store.set(STATE_KEY, Checkpoint("m", pendulum.now("UTC").subtract(hours=20).isoformat()).to_json())
     ended = run(store)
     assert ended.state == "success", ended.error
     assert claim_in(store).owned != is_active
@@ -274,14 +274,14 @@ def test_a_refusal_is_told_and_leaves_no_claim(quick: EmulatorServer) -> None:
     ended = run(store)
     assert isinstance(ended.error, RealtimeKitAPIError)
     assert ended.state == "up_for_retry"
-    assert Claim.read(store.get(KEPT_AS)) is None
+    assert Checkpoint.read(store.get(STATE_KEY)) is None
 
 
 def test_what_cannot_be_read_of_an_earlier_version_is_nothing(quick: EmulatorServer) -> None:
     for kept in ("id", {}, {"recording_id": "r"}, {"meeting_id": "m", "since": "whenever"}, None):
-        assert Claim.read(kept) is None
-    claim = Claim("m", "2026-11-20T10:00:00+00:00", 2, "r", owned=True)
-    assert Claim.read({**claim.to_json(), "from_the_future": 1}) == claim
+        assert Checkpoint.read(kept) is None
+    claim = Checkpoint("m", "2026-11-20T10:00:00+00:00", 2, "r", owned=True)
+    assert Checkpoint.read({**claim.to_json(), "from_the_future": 1}) == claim
 
 
 def test_a_task_of_ones_own_records_once_too(quick: EmulatorServer) -> None:

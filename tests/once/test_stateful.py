@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from airflow_provider_realtimekit.api.rate_limit import forget_gates
+from airflow_provider_realtimekit.api.rate_limit import reset_rate_limiters
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RecordingFailedError
 from tests.once.model import Airflow, Moment, Scene, Settings, stage
@@ -52,16 +52,16 @@ class Recording(RuleBasedStateMachine):
 
     @initialize(
         wait=st.sampled_from(["triggerer", "triggerer", "worker", "worker", "none"]),
-        stop_adopted=st.booleans(),
+        stop_reused=st.booleans(),
         seed=st.integers(0, 99),
         probability=st.sampled_from([0.0, 0.15]),
     )
-    def begin(self, wait: str, stop_adopted: bool, seed: int, probability: float) -> None:
+    def begin(self, wait: str, stop_reused: bool, seed: int, probability: float) -> None:
         self.server.reset()
-        forget_gates()
+        reset_rate_limiters()
         self.server.faults.randomly(seed=seed, probability=probability, operations=OPERATIONS, kinds=KINDS, seconds=0.4)
         self.scene = Scene(self.server)
-        self.task = Airflow(self.scene, Settings(wait != "none", wait == "triggerer", stop_adopted))
+        self.task = Airflow(self.scene, Settings(wait != "none", wait == "triggerer", stop_reused))
         self.exits = contextlib.ExitStack()
         self.exits.enter_context(stage(self.task))
         #: What a person has ended, or the task when it failed for good.
@@ -169,7 +169,7 @@ class Recording(RuleBasedStateMachine):
             self.doomed |= ours | (self.scene.recordings().keys() - known - self.scene.others)
         active = self.scene.active()
         may_go = self.doomed if self.task.settings.waits else set()
-        may_go_too = (ends or stops) and self.task.settings.stop_adopted
+        may_go_too = (ends or stops) and self.task.settings.stop_reused
         assert by_others or not ours - active - may_go, "the task's recording was stopped by no kill"
         assert by_others or not theirs - active or may_go_too, "others' was stopped"
         if ends and self.task.settings.waits:

@@ -46,7 +46,7 @@ def test_rounds_that_fail_delay_and_fail_nobody(kind: str, seconds: float, inter
 @pytest.mark.parametrize("interval", [5.0, 30.0, 600.0])
 @pytest.mark.parametrize("kind", FAULTS)
 def test_after_patience_each_wait_fails_and_hears_for_how_long(kind: str, interval: float) -> None:
-    stage = Stage(lives(Life("a"), Life("b")), credentials=replace(CREDENTIALS, patience=100))
+    stage = Stage(lives(Life("a"), Life("b")), credentials=replace(CREDENTIALS, retry_timeout=100))
     stage.kit.fault = lambda request, now: broken(kind, request)
 
     async def main() -> list[Any]:
@@ -60,7 +60,7 @@ def test_after_patience_each_wait_fails_and_hears_for_how_long(kind: str, interv
 
 
 def test_one_failed_round_fails_no_wait_however_rarely_it_looks() -> None:
-    stage = Stage(lives(Life("a", ends=10)), credentials=replace(CREDENTIALS, patience=100))
+    stage = Stage(lives(Life("a", ends=10)), credentials=replace(CREDENTIALS, retry_timeout=100))
     stage.kit.fault = lambda request, now: no(503) if now > 2 and len(stage.kit.asked) == 2 else None
     assert stage.run(lambda: stage.wait("a", 600))["outcome"] == "uploaded"
 
@@ -90,7 +90,7 @@ def test_a_recording_that_always_fails_holds_no_other_up(poison: str) -> None:
 
 def test_what_goes_wrong_with_some_changes_nothing_for_the_others() -> None:
     listed, hidden = crowd("listed", 50), crowd("hidden", 7, listed=False)
-    stage = Stage(lives(*listed, *hidden), credentials=replace(CREDENTIALS, patience=1000))
+    stage = Stage(lives(*listed, *hidden), credentials=replace(CREDENTIALS, retry_timeout=1000))
     stage.kit.fault = lambda request, now: no(503) if "hidden" in request.url.path and 10 < now < 200 else None
 
     async def main() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_realtimekit.api import rate_limit
 from airflow_provider_realtimekit.api.client import AsyncClient, Client
-from airflow_provider_realtimekit.api.rate_limit import Gate, gate_for
+from airflow_provider_realtimekit.api.rate_limit import RateLimiter, rate_limiter_for
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitRateLimitError
 from tests.api.support import API, CREDENTIALS, Clock, no, ok, patch_sleep
@@ -30,17 +30,17 @@ def left(requests: int, seconds: int) -> httpx.Response:
     return httpx.Response(200, headers={"ratelimit": f'"default";r={requests};t={seconds}'})
 
 
-def make(clock: Clock, share: float = 0.5, limit: int = 0, window: int = 0) -> Gate:
-    gate = Gate(share, clock)
+def make(clock: Clock, share: float = 0.5, limit: int = 0, window: int = 0) -> RateLimiter:
+    gate = RateLimiter(share, clock)
     if limit:
-        gate.heed(policy(limit, window))
+        gate.update_from(policy(limit, window))
     return gate
 
 
-def admitted(gate: Gate, *, polling: bool) -> int:
+def admitted(gate: RateLimiter, *, polling: bool) -> int:
     """How many are let through at once."""
     count = 0
-    while gate.admit(polling=polling) == 0:
+    while gate.acquire(polling=polling) == 0:
         count += 1
         assert count < 5000, "nothing holds them back"
     return count
@@ -54,9 +54,9 @@ def clock() -> Clock:
 def test_without_a_word_from_the_server_1200_pass_in_300_seconds(clock: Clock) -> None:
     gate = make(clock)
     assert admitted(gate, polling=False) == 1200
-    assert gate.admit(polling=False) == 300
+    assert gate.acquire(polling=False) == 300
     clock.sleep(299)
-    assert gate.admit(polling=False) == 1
+    assert gate.acquire(polling=False) == 1
     clock.sleep(1)
     assert admitted(gate, polling=False) == 1200
 
@@ -70,30 +70,30 @@ def test_polling_leaves_the_rest_to_others(clock: Clock) -> None:
 def test_the_servers_policy_replaces_the_default(clock: Clock) -> None:
     gate = make(clock, limit=10, window=60)
     assert admitted(gate, polling=False) == 10
-    assert gate.admit(polling=False) == 60
+    assert gate.acquire(polling=False) == 60
 
 
 def test_a_window_that_grows_counts_what_was_sent_before_it_did(clock: Clock) -> None:
     gate = make(clock, share=1.0, limit=100, window=10)
     for _ in range(50):
-        assert gate.admit(polling=True) == 0
+        assert gate.acquire(polling=True) == 0
         clock.sleep(2)
-    gate.heed(policy(60, 300))
+    gate.update_from(policy(60, 300))
     assert admitted(gate, polling=False) == 10
-    assert gate.admit(polling=False) == pytest.approx(200)
+    assert gate.acquire(polling=False) == pytest.approx(200)
 
 
 def test_what_was_sent_is_not_remembered_for_ever(clock: Clock) -> None:
     gate = make(clock, limit=10_000, window=1)
     for _ in range(20_000):
-        gate.admit(polling=True)
+        gate.acquire(polling=True)
         clock.sleep(0.01)
     assert len(gate._all._times) <= 5_100
 
 
 def test_of_several_policies_the_slowest_counts(clock: Clock) -> None:
     gate = make(clock)
-    gate.heed(httpx.Response(200, headers={"ratelimit-policy": '"burst";q=100;w=10, "default";q=1200;w=300'}))
+    gate.update_from(httpx.Response(200, headers={"ratelimit-policy": '"burst";q=100;w=10, "default";q=1200;w=300'}))
     sent = 0
     for _ in range(300):
         sent += admitted(gate, polling=False)
@@ -103,16 +103,16 @@ def test_of_several_policies_the_slowest_counts(clock: Clock) -> None:
 
 def test_what_the_server_says_is_left_is_believed_until_it_says_otherwise(clock: Clock) -> None:
     gate = make(clock)
-    gate.heed(left(3, 40))
+    gate.update_from(left(3, 40))
     assert admitted(gate, polling=False) == 3
-    assert gate.admit(polling=False) == 40
+    assert gate.acquire(polling=False) == 40
     clock.sleep(40)
-    assert gate.admit(polling=False) == 0
+    assert gate.acquire(polling=False) == 0
 
 
 def test_polling_keeps_off_the_last_tenth_that_the_server_says_is_left(clock: Clock) -> None:
     gate = make(clock)
-    gate.heed(left(125, 40))
+    gate.update_from(left(125, 40))
     assert admitted(gate, polling=True) == 5
     assert admitted(gate, polling=False) == 120
 
@@ -120,25 +120,25 @@ def test_polling_keeps_off_the_last_tenth_that_the_server_says_is_left(clock: Cl
 @pytest.mark.parametrize(("headers", "seconds"), [({"retry-after": "17"}, 17), ({}, 300), ({"retry-after": "?"}, 300)])
 def test_after_a_429_nothing_passes_for_as_long_as_it_says(clock: Clock, headers: Any, seconds: float) -> None:
     gate = make(clock)
-    gate.heed(no(429, **headers))
+    gate.update_from(no(429, **headers))
     clock.sleep(seconds / 2)
-    gate.heed(ok())  # the answer to what was under way lifts nothing
-    assert {gate.admit(polling=polling) for polling in (True, False)} == {seconds / 2}
+    gate.update_from(ok())  # the answer to what was under way lifts nothing
+    assert {gate.acquire(polling=polling) for polling in (True, False)} == {seconds / 2}
     clock.sleep(seconds / 2)
-    assert gate.admit(polling=True) == 0
+    assert gate.acquire(polling=True) == 0
 
 
 def test_a_shorter_refusal_does_not_lift_a_longer_one(clock: Clock) -> None:
     gate = make(clock)
-    gate.heed(no(429, **{"retry-after": "100"}))
-    gate.heed(no(429, **{"retry-after": "1"}))
-    assert gate.admit(polling=False) == 100
+    gate.update_from(no(429, **{"retry-after": "100"}))
+    gate.update_from(no(429, **{"retry-after": "1"}))
+    assert gate.acquire(polling=False) == 100
 
 
 @pytest.mark.parametrize("value", ["", "garbage", '"a";r=-1;t=5', '"a";r=1', '"a";r=x;t=y'])
 def test_headers_that_make_no_sense_change_nothing(clock: Clock, value: str) -> None:
     gate = make(clock)
-    gate.heed(httpx.Response(200, headers={"ratelimit": value, "ratelimit-policy": value}))
+    gate.update_from(httpx.Response(200, headers={"ratelimit": value, "ratelimit-policy": value}))
     assert admitted(gate, polling=False) == 1200
 
 
@@ -147,13 +147,13 @@ def test_it_tells_once_that_it_holds_back_and_once_that_it_goes_on(
     clock: Clock, caplog: pytest.LogCaptureFixture, polling: bool
 ) -> None:
     gate = make(clock)
-    gate.heed(no(429, **{"retry-after": "60"}))
+    gate.update_from(no(429, **{"retry-after": "60"}))
     with caplog.at_level(logging.INFO, LOGGER):
         for _ in range(50):
-            gate.admit(polling=polling)
+            gate.acquire(polling=polling)
         clock.sleep(60)
         for _ in range(100):
-            gate.admit(polling=polling)
+            gate.acquire(polling=polling)
             clock.sleep(1)
     assert len(caplog.records) == 2
 
@@ -165,10 +165,10 @@ def test_it_is_not_chatty_where_the_quota_is_used_up_for_long(
     gate = make(clock, limit=20, window=20)
     with caplog.at_level(logging.INFO, LOGGER):
         for _ in range(600):
-            gate.admit(polling=True)
+            gate.acquire(polling=True)
             clock.sleep(0.5)
             if others:
-                gate.admit(polling=False)
+                gate.acquire(polling=False)
     assert len(caplog.records) <= 4
 
 
@@ -183,7 +183,7 @@ def test_no_window_ever_holds_too_many(steps: list[tuple[bool, float]], limit: i
     sent: list[tuple[float, bool]] = []
     for polling, pause in steps:
         clock.sleep(pause)
-        if gate.admit(polling=polling) == 0:
+        if gate.acquire(polling=polling) == 0:
             sent.append((clock.now, polling))
         recent = [is_poll for moment, is_poll in sent if moment > clock.now - window]
         assert len(recent) <= limit
@@ -198,15 +198,15 @@ def test_a_wait_is_just_long_enough(
     clock = Clock()
     gate = make(clock, share, limit, window)
     if block is not None:
-        gate.heed(no(429, **{"retry-after": str(block)}))
+        gate.update_from(no(429, **{"retry-after": str(block)}))
     for polling, pause in steps:
-        wait = gate.admit(polling=polling)
+        wait = gate.acquire(polling=polling)
         assert wait <= max(window, block or 0)
         if wait > 1e-6:  # less is how floats round
             clock.sleep(wait * 0.99)
-            assert gate.admit(polling=polling) > 0, "it could have been shorter"
+            assert gate.acquire(polling=polling) > 0, "it could have been shorter"
             clock.sleep(wait * 0.01 + 1e-6)
-            assert gate.admit(polling=polling) == 0, "it was too short"
+            assert gate.acquire(polling=polling) == 0, "it was too short"
         clock.sleep(pause)
 
 
@@ -214,7 +214,7 @@ def test_a_wait_is_just_long_enough(
 def gated(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
     """All drivers in the time of one clock, gates included."""
     patch_sleep(monkeypatch, clock)
-    monkeypatch.setattr(rate_limit, "Gate", lambda: Gate(clock=clock))
+    monkeypatch.setattr(rate_limit, "RateLimiter", lambda: RateLimiter(clock=clock))
     return clock
 
 
@@ -222,15 +222,15 @@ def refuse(request: httpx.Request) -> httpx.Response:
     return no(429, **{"retry-after": "100"})
 
 
-def sync_get(clock: Clock, patience: float, answer: Any, **how: Any) -> Any:
-    rules = RetryPolicy(patience=patience, clock=clock, draw=lambda: 0.0)
+def sync_get(clock: Clock, retry_timeout: float, answer: Any, **how: Any) -> Any:
+    rules = RetryPolicy(retry_timeout=retry_timeout, clock=clock, draw=lambda: 0.0)
     with Client(CREDENTIALS, rules, httpx.MockTransport(answer)) as client:
         return client.run(API.get_recording("r"), **how)
 
 
-def async_get(clock: Clock, patience: float, answer: Any, **how: Any) -> Any:
+def async_get(clock: Clock, retry_timeout: float, answer: Any, **how: Any) -> Any:
     async def get() -> Any:
-        rules = RetryPolicy(patience=patience, clock=clock, draw=lambda: 0.0)
+        rules = RetryPolicy(retry_timeout=retry_timeout, clock=clock, draw=lambda: 0.0)
         async with AsyncClient(CREDENTIALS, rules, httpx.MockTransport(answer)) as client:
             return await client.run(API.get_recording("r"), **how)
 
@@ -255,7 +255,7 @@ def test_what_one_driver_is_told_holds_for_the_other(gated: Clock, first: Any, s
 
 @pytest.mark.parametrize("get", GETS)
 def test_a_poll_and_a_patient_caller_wait_it_out(gated: Clock, get: Any) -> None:
-    for how in ({"patience": 0, "polling": True}, {"patience": 200}):
+    for how in ({"retry_timeout": 0, "polling": True}, {"retry_timeout": 200}):
         with pytest.raises(RealtimeKitRateLimitError):
             get(gated, 0, refuse)
         began = gated.now
@@ -264,14 +264,16 @@ def test_a_poll_and_a_patient_caller_wait_it_out(gated: Clock, get: Any) -> None
 
 
 def test_tokens_and_addresses_have_gates_of_their_own() -> None:
-    assert gate_for("https://a", "t") is gate_for("https://a", "t", 0.2)
-    assert len({id(gate_for(*key)) for key in (("https://a", "t"), ("https://a", "u"), ("https://b", "t"))}) == 3
-    assert gate_for("https://a", "t", 0.2).polling_share == 0.2
+    assert rate_limiter_for("https://a", "t") is rate_limiter_for("https://a", "t", 0.2)
+    assert (
+        len({id(rate_limiter_for(*key)) for key in (("https://a", "t"), ("https://a", "u"), ("https://b", "t"))}) == 3
+    )
+    assert rate_limiter_for("https://a", "t", 0.2).polling_share == 0.2
 
 
 def test_another_token_goes_on_while_one_is_refused(gated: Clock) -> None:
     with pytest.raises(RealtimeKitRateLimitError):
         sync_get(gated, 0, refuse)
     other = replace(CREDENTIALS, token="cfTok-another-one")
-    with Client(other, RetryPolicy(patience=0), httpx.MockTransport(lambda _: ok())) as client:
+    with Client(other, RetryPolicy(retry_timeout=0), httpx.MockTransport(lambda _: ok())) as client:
         assert client.run(API.get_recording("r")).id == "rec-1"

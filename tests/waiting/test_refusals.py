@@ -31,7 +31,7 @@ def test_a_token_that_was_rotated_is_picked_up() -> None:
 
     for event in stage.run(main):
         assert event["outcome"] == "uploaded"
-        assert [status for _, status in event["story"]] == ["RECORDING", "UPLOADED"], "the story goes on"
+        assert [status for _, status in event["status_history"]] == ["RECORDING", "UPLOADED"], "the story goes on"
     assert stage.connection_reads == 2
     assert len(stage.clients) == 2
 

@@ -195,8 +195,8 @@ class Stage:
         clock = SimpleNamespace(time=lambda: START.timestamp() + self.loop.time(), strftime=lambda *_: "", gmtime=int)
         for module in (entries, planner, outcome):
             patch.setattr(module, "time", clock)
-        patch.setattr(rate_limit, "_gates", {})
-        patch.setattr(rate_limit, "Gate", lambda gate=rate_limit.Gate: gate(clock=self.loop.time))
+        patch.setattr(rate_limit, "_limiters", {})
+        patch.setattr(rate_limit, "RateLimiter", lambda gate=rate_limit.RateLimiter: gate(clock=self.loop.time))
         patch.setattr(shared, "pollers", [])
         patch.setattr(shared, "sources", {})
         patch.setattr(shared, "Poller", lambda *given, make=Poller: self._keep(make(*given)))
