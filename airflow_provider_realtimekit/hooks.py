@@ -10,17 +10,18 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
+from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.pagination import PageWalk
-from airflow_provider_realtimekit.api.recordings import Flow, RecordingsAPI
+from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.connections.form import (
     CONN_FIELDS,
     CONN_TYPE,
-    DEFAULT_CONN_NAME,
     HOOK_NAME,
     UI_FIELD_BEHAVIOUR,
 )
 from airflow_provider_realtimekit.connections.realtimekit import read_credentials
+from airflow_provider_realtimekit.defaults import DEFAULT_CONN_NAME
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAuthError,
     RealtimeKitConnectionError,

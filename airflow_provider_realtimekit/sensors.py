@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_realtimekit.connections.form import DEFAULT_CONN_NAME
+from airflow_provider_realtimekit.defaults import DEFAULT_CONN_NAME, INVOKED_TIMEOUT, POLL_INTERVAL
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAuthError,
     RealtimeKitInputError,
@@ -96,12 +96,12 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         meeting_id: str | None = None,
         invoked_after: str | datetime | None = None,
         fail_on_error: bool = True,
-        invoked_timeout: float = 600.0,
+        invoked_timeout: float = INVOKED_TIMEOUT,
         deferrable: bool | None = None,
         stop_on_kill: bool = False,
         realtimekit_conn_id: str = DEFAULT_CONN_NAME,
         app_id: str | None = None,
-        poke_interval: float = 30.0,
+        poke_interval: float = POLL_INTERVAL,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=seconds("poke_interval", poke_interval), **kwargs)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_realtimekit.defaults import POLL_INTERVAL
+
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting.outcome import Wait
 
@@ -38,7 +40,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         *,
         realtimekit_conn_id: str,
         app_id: str | None = None,
-        poll_interval: float = 30.0,
+        poll_interval: float = POLL_INTERVAL,
         stop_on_kill: bool = False,
         **wait: Any,
     ) -> None:

@@ -88,7 +88,7 @@ print("OURS", *sorted(ours))
 
 # The table of the rooms: a module may import from lower levels only.
 LEVELS = {
-    "exceptions": 0, "redaction": 0, "metrics": 0, "models": 0,
+    "exceptions": 0, "redaction": 0, "metrics": 0, "models": 0, "defaults": 0,
     "api": 1,
     "connections": 2, "start": 2, "downloads": 2,
     "hooks": 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
@@ -11,15 +12,27 @@ from typing import Self
 import httpx
 
 from airflow_provider_realtimekit import __version__
+from airflow_provider_realtimekit.api.flow import Flow, T
 from airflow_provider_realtimekit.api.pagination import PageWalk
-from airflow_provider_realtimekit.api.rate_limit import DEFAULT_POLLING_SHARE, rate_limiter_for
-from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Flow, RecordingsAPI, T
-from airflow_provider_realtimekit.api.retry import DEFAULT_RETRY_TIMEOUT, Outcome, RetryPolicy, Rules, steps
+from airflow_provider_realtimekit.api.rate_limit import rate_limiter_for
+from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL, RecordingsAPI
+from airflow_provider_realtimekit.api.retry import Outcome, RetryPolicy, Rules, steps
+from airflow_provider_realtimekit.defaults import POLLING_SHARE, REQUEST_TIMEOUT, RETRY_TIMEOUT
 from airflow_provider_realtimekit.models import Recording
 
 # Whom requests trust, those for files included. Made at import, which the triggerer does on a thread: reading all
 # certificates would hold up its loop.
 TLS = httpx.create_ssl_context()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: the only one that is talked to without TLS."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -39,9 +52,9 @@ class Credentials:
     account_id: str
     app_id: str
     base_url: str = DEFAULT_BASE_URL
-    timeout: float = DEFAULT_TIMEOUT
-    retry_timeout: float = DEFAULT_RETRY_TIMEOUT
-    polling_share: float = DEFAULT_POLLING_SHARE
+    timeout: float = REQUEST_TIMEOUT
+    retry_timeout: float = RETRY_TIMEOUT
+    polling_share: float = POLLING_SHARE
 
     @property
     def api(self) -> RecordingsAPI:

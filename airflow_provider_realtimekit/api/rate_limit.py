@@ -18,7 +18,8 @@ from collections.abc import Callable
 import httpx
 
 from airflow_provider_realtimekit import metrics
-from airflow_provider_realtimekit.api.responses import retry_after
+from airflow_provider_realtimekit.api.headers import parse_retry_after
+from airflow_provider_realtimekit.defaults import POLLING_SHARE
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 DEFAULT_LIMIT = 1200
 DEFAULT_WINDOW = 300.0
 DEFAULT_BLOCK = 300.0
-DEFAULT_POLLING_SHARE = 0.5
 # Where others spend the same quota, polling leaves the last tenth of what the server says is left.
 _RESERVE = 0.1
 
@@ -66,9 +66,7 @@ class RateLimiter:
     :param clock: seconds, never going back
     """
 
-    def __init__(
-        self, polling_share: float = DEFAULT_POLLING_SHARE, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, polling_share: float = POLLING_SHARE, clock: Callable[[], float] = time.monotonic) -> None:
         self.polling_share = polling_share
         self._clock = clock
         self._lock = threading.Lock()
@@ -98,7 +96,7 @@ class RateLimiter:
             if left := min(_read(response, "ratelimit", "r", "t"), default=None):
                 self._left, self._left_until = left[0], now + left[1]
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                asked = retry_after(response)
+                asked = parse_retry_after(response.headers.get("retry-after"))
                 block = DEFAULT_BLOCK if asked is None else asked
                 self._blocked_until = max(self._blocked_until, now + block)
 
@@ -143,7 +141,7 @@ _limiters: dict[bytes, RateLimiter] = {}
 _limiters_lock = threading.Lock()
 
 
-def rate_limiter_for(base_url: str, token: str, polling_share: float = DEFAULT_POLLING_SHARE) -> RateLimiter:
+def rate_limiter_for(base_url: str, token: str, polling_share: float = POLLING_SHARE) -> RateLimiter:
     """Return the process's one gate for a token; the share asked for last holds."""
     key = hashlib.sha256(f"{base_url}\0{token}".encode()).digest()
     with _limiters_lock:

@@ -1,22 +1,20 @@
-"""The six operations of the recordings API as flows without I/O.
-
-A flow is a generator that yields an :class:`httpx.Request`, is sent the :class:`httpx.Response` (or has a
-:class:`RealtimeKitConnectionError` thrown into it), and returns a model. It may also yield a number: seconds to
-sleep. Flows compose with ``yield from``; the drivers in :mod:`.client` run them, synchronously or not.
-"""
+"""The six operations of the recordings API, as flows (see :mod:`.flow`): no I/O happens here."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pendulum
 from pydantic import ValidationError
 
+from airflow_provider_realtimekit.api.flow import Flow
+from airflow_provider_realtimekit.api.headers import parse_date
 from airflow_provider_realtimekit.api.pagination import Page, PageWalk
-from airflow_provider_realtimekit.api.responses import parse_data, server_time
+from airflow_provider_realtimekit.api.responses import parse_data
+from airflow_provider_realtimekit.defaults import REQUEST_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -39,11 +37,7 @@ from airflow_provider_realtimekit.models import (
 from airflow_provider_realtimekit.models.requests import MeetingRef, RecordingRef
 from airflow_provider_realtimekit.redaction import find_secrets, find_strings, mask_error
 
-T = TypeVar("T")
-Flow = Generator[httpx.Request | float, httpx.Response, T]
-
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-DEFAULT_TIMEOUT = 30.0
 # How far the server's clock and ours may be apart, and how far its Date header (whole seconds) is from the truth.
 CLOCK_SLACK = pendulum.duration(seconds=60)
 DATE_SLACK = pendulum.duration(seconds=1)
@@ -65,7 +59,7 @@ class RecordingsAPI:
     account_id: str
     app_id: str
     base_url: str = DEFAULT_BASE_URL
-    timeout: float = DEFAULT_TIMEOUT
+    timeout: float = REQUEST_TIMEOUT
 
     def get_recording(self, recording_id: str) -> Flow[Recording]:
         """Fetch a recording: ``GET …/recordings/{recording_id}``."""
@@ -87,8 +81,8 @@ class RecordingsAPI:
         except RealtimeKitRouteError:
             raise
         except RealtimeKitNotFoundError:
-            return None, server_time(response)
-        return recording, server_time(response)
+            return None, parse_date(response.headers.get("date"))
+        return recording, parse_date(response.headers.get("date"))
 
     def pause_recording(self, recording_id: str) -> Flow[Recording]:
         """Pause a recording: ``PUT …/recordings/{recording_id}`` with ``pause``."""
@@ -206,7 +200,7 @@ class RecordingsAPI:
         # The reference's answer is empty: the recording is the newest that was invoked since the request was sent,
         # by the server's own clock where it tells the time.
         now = pendulum.now("UTC")
-        since = (server_time(response) or now - CLOCK_SLACK) - (now - began) - DATE_SLACK
+        since = (parse_date(response.headers.get("date")) or now - CLOCK_SLACK) - (now - began) - DATE_SLACK
         return (yield from self._find_started(request.meeting_id, since))
 
     def list_recordings(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-import pendulum
 
+from airflow_provider_realtimekit.api.headers import parse_retry_after
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -54,32 +51,6 @@ def parse_data(response: httpx.Response, *, may_be_empty: bool = False) -> Any:
     return body.get("data")
 
 
-def server_time(response: httpx.Response) -> pendulum.DateTime | None:
-    """Return the server's clock at the answer, in whole seconds; ``None`` where it does not tell."""
-    try:
-        return pendulum.instance(parsedate_to_datetime(response.headers.get("date", "")))
-    except (ValueError, OverflowError):
-        return None
-
-
-def retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as a number or a date; ``None`` without one."""
-    value = response.headers.get("retry-after", "").strip()
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _seconds_until(value)
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _seconds_until(date: str) -> float:
-    try:
-        moment = parsedate_to_datetime(date)
-    except (ValueError, OverflowError):
-        return math.nan
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-
-
 def _body(response: httpx.Response) -> Any:
     try:
         return response.json()
@@ -101,7 +72,7 @@ def _refusal(response: httpx.Response, body: Any) -> RealtimeKitAPIError:
     if kind == 404:
         return RealtimeKitNotFoundError(said, status=kind, code=code)
     if kind == 429:
-        wait = retry_after(response)
+        wait = parse_retry_after(response.headers.get("retry-after"))
         if wait is not None:
             said += f" (retry after {wait:g} s)"
         return RealtimeKitRateLimitError(said, status=kind, code=code, retry_after=wait)

@@ -11,18 +11,16 @@ from functools import partial
 import httpx
 
 from airflow_provider_realtimekit import metrics
+from airflow_provider_realtimekit.api.flow import Flow, T
+from airflow_provider_realtimekit.api.headers import parse_retry_after
 from airflow_provider_realtimekit.api.rate_limit import RateLimiter
-from airflow_provider_realtimekit.api.recordings import Flow, T
-from airflow_provider_realtimekit.api.responses import retry_after
+from airflow_provider_realtimekit.defaults import RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitConnectionError,
     RealtimeKitError,
     RealtimeKitRateLimitError,
 )
 from airflow_provider_realtimekit.redaction import redact_error
-
-# Outlasts Cloudflare's longest block, 300 seconds.
-DEFAULT_RETRY_TIMEOUT = 330.0
 
 # These fail before a byte of the request is sent.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -45,7 +43,7 @@ class RetryPolicy:
     :param clock: seconds, never going back
     """
 
-    retry_timeout: float = DEFAULT_RETRY_TIMEOUT
+    retry_timeout: float = RETRY_TIMEOUT
     base: float = 1.0
     cap: float = 30.0
     draw: Callable[[], float] = field(default=random.random, repr=False)
@@ -60,7 +58,7 @@ class RetryPolicy:
         if not may_repeat(request, outcome):
             return None
         backoff = self.draw() * min(self.cap, self.base * 2.0 ** min(tries - 1, 16))
-        asked = retry_after(outcome) if isinstance(outcome, httpx.Response) else None
+        asked = parse_retry_after(outcome.headers.get("retry-after")) if isinstance(outcome, httpx.Response) else None
         # The jitter comes on top of what was asked for, so that not all who were told the same come back at once.
         wait = backoff if asked is None else asked + self.draw() * self.base
         return wait if elapsed + wait <= self.retry_timeout and self.retry_timeout > 0 else None

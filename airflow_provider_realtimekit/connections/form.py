@@ -9,7 +9,6 @@ from typing import Any
 
 CONN_TYPE = "realtimekit"
 HOOK_NAME = "Cloudflare RealtimeKit"
-DEFAULT_CONN_NAME = "realtimekit_default"
 HOOK_CLASS = "airflow_provider_realtimekit.hooks.RealtimeKitHook"
 
 #: What Airflow's connection form shows, in the form of ``provider.yaml``.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
+from airflow_provider_realtimekit.api.client import Credentials, is_loopback
+from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL
 from airflow_provider_realtimekit.connections.form import CONN_FIELDS
+from airflow_provider_realtimekit.defaults import POLLING_SHARE, REQUEST_TIMEOUT, RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_realtimekit.api.client import Credentials
 
 _API_PATH = "/client/v4"
 
@@ -26,11 +29,6 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
     :param app_id: another app than the connection's
     :raises RealtimeKitInputError: naming the field that is missing or malformed
     """
-    from airflow_provider_realtimekit.api.client import Credentials
-    from airflow_provider_realtimekit.api.rate_limit import DEFAULT_POLLING_SHARE
-    from airflow_provider_realtimekit.api.recordings import DEFAULT_TIMEOUT
-    from airflow_provider_realtimekit.api.retry import DEFAULT_RETRY_TIMEOUT
-
     name = connection.conn_id or "the connection"
     extra = read_extra(connection, name)
     return Credentials(
@@ -41,9 +39,9 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
             f"extra field app_id of connection {name!r}, or the argument app_id,",
         ),
         base_url=_base_url(connection.host, name),
-        timeout=_number(extra, "timeout", DEFAULT_TIMEOUT, name),
-        retry_timeout=_number(extra, "retry_timeout", DEFAULT_RETRY_TIMEOUT, name),
-        polling_share=_number(extra, "polling_share", DEFAULT_POLLING_SHARE, name),
+        timeout=_number(extra, "timeout", REQUEST_TIMEOUT, name),
+        retry_timeout=_number(extra, "retry_timeout", RETRY_TIMEOUT, name),
+        polling_share=_number(extra, "polling_share", POLLING_SHARE, name),
     )
 
 
@@ -103,10 +101,6 @@ def _number(extra: dict[str, Any], field: str, default: float, name: str) -> flo
 
 
 def _base_url(value: Any, name: str) -> str:
-    import httpx
-
-    from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL
-
     text = str(value or "").strip().rstrip("/")
     if not text:
         return DEFAULT_BASE_URL
@@ -133,15 +127,6 @@ def _problem(url: SplitResult, text: str) -> str | None:
         return "names no host"
     if url.username or url.password or "?" in text or "#" in text:
         return "holds more than scheme, host, port and path"
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         return f"is plain http to {url.hostname!r}"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

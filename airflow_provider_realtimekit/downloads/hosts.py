@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from airflow_provider_realtimekit.api.client import TLS
+from airflow_provider_realtimekit.api.client import TLS, is_loopback
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 #: What a broken connection, or one that does not come about, is in Python.
@@ -19,7 +19,6 @@ BROKEN = (OSError, HTTPException)
 
 _MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Reply:
@@ -113,7 +112,7 @@ def _parse(link: str, base: httpx.URL | None = None) -> httpx.URL:
         url = base.join(link) if base else httpx.URL(link)
     except (httpx.InvalidURL, ValueError):
         raise DownloadError("the link is no URL") from None
-    if url.scheme != "https" and not (url.scheme == "http" and url.host in _LOOPBACK):
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
         raise DownloadError(f"the link leads to {url.scheme}://{url.host}, which is not https")
     return url
 

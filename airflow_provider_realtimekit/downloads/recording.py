@@ -219,15 +219,11 @@ def _published(entry: Entry, *, seconds: float, skipped: bool) -> Entry:
 
 def _meeting_id(hook: RecordingSource, recording: Recording, *, search: bool) -> str | None:
     """Return the recording's meeting; a single recording often does not tell, and a list does."""
-    told, moment = _told_meeting(recording), recording.invoked_time
+    told, moment = recording.meeting_id, recording.invoked_time
     if told or not search or moment is None:
         return told
     listed = hook.list_recordings(start_time=moment - _SLACK, end_time=moment + _SLACK)
-    return next((_told_meeting(found) for found in listed if found.id == recording.id), None)
-
-
-def _told_meeting(recording: Recording) -> str | None:
-    return recording.meeting_id or (recording.meeting.id if recording.meeting else None)
+    return next((found.meeting_id for found in listed if found.id == recording.id), None)
 
 
 def _available(recording: Recording) -> Recording:

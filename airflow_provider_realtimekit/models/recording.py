@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticUseDefault
 
@@ -167,6 +168,14 @@ class Recording(LenientModel):
     storage_config: RecordingStorage | None = None
     meeting: Meeting | None = None
     err_message: ScrubbedText | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_meeting_id(cls, data: Any) -> Any:
+        # Lists tell the meeting as an object; a single recording sometimes tells its id, which the reference lacks.
+        if isinstance(data, Mapping) and not data.get("meeting_id") and isinstance(data.get("meeting"), Mapping):
+            return {**data, "meeting_id": data["meeting"].get("id")}
+        return data
 
     @field_validator("id", mode="before")
     @classmethod

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_realtimekit.connections.form import DEFAULT_CONN_NAME
+from airflow_provider_realtimekit.defaults import (
+    DEFAULT_CONN_NAME,
+    INVOKED_TIMEOUT,
+    LONGEST_RECORDING_SECONDS,
+    POLL_INTERVAL,
+)
 from airflow_provider_realtimekit.exceptions import RecordingTimeoutError
 from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
 from airflow_provider_realtimekit.operators.deferral import (
@@ -30,9 +35,6 @@ if TYPE_CHECKING:
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
     from airflow_provider_realtimekit.models import Recording
     from airflow_provider_realtimekit.waiting.outcome import Wait
-
-# A recording lasts 24 hours at most; its upload is given two more.
-DEFAULT_TIMEOUT = 26 * 3600.0
 
 
 class RealtimeKitOperator(BaseOperator):
@@ -87,9 +89,9 @@ class WaitingOperator(RealtimeKitOperator):
         *,
         wait_for_completion: bool = False,
         deferrable: bool | None = None,
-        poll_interval: float = 30.0,
-        timeout: float | timedelta = DEFAULT_TIMEOUT,
-        invoked_timeout: float = 600.0,
+        poll_interval: float = POLL_INTERVAL,
+        timeout: float | timedelta = LONGEST_RECORDING_SECONDS,
+        invoked_timeout: float = INVOKED_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import pendulum
 
-from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, DATE_SLACK, Flow, RecordingsAPI
+from airflow_provider_realtimekit.api.flow import Flow
+from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, DATE_SLACK, RecordingsAPI
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,

@@ -6,13 +6,13 @@ import time
 
 import pendulum
 
-from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, Flow, RecordingsAPI
+from airflow_provider_realtimekit.api.flow import Flow
+from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, RecordingsAPI
+from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.base import parse_timestamp
 from airflow_provider_realtimekit.start.checkpoint import Checkpoint, StartSpec
 
-# A recording lasts 24 hours at most.
-LONGEST = pendulum.duration(hours=26)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
 
@@ -31,7 +31,7 @@ class Search:
 
     def running(self, *, surely: bool) -> Flow[Recording | None]:
         """Look through the meeting's recordings for one of the right kind that runs."""
-        rows = yield from self.rows(pendulum.now("UTC") - LONGEST)
+        rows = yield from self.rows(pendulum.now("UTC").subtract(seconds=LONGEST_RECORDING_SECONDS))
         return next((row for row in rows if row.is_active and self.is_kind(row, surely=surely)), None)
 
     def look_for(

@@ -17,7 +17,9 @@ from typing import Any
 import pendulum
 
 from airflow_provider_realtimekit import exceptions
-from airflow_provider_realtimekit.api.recordings import Flow, RecordingsAPI
+from airflow_provider_realtimekit.api.flow import Flow
+from airflow_provider_realtimekit.api.recordings import RecordingsAPI
+from airflow_provider_realtimekit.defaults import INVOKED_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
     RealtimeKitInputError,
@@ -59,7 +61,7 @@ class Wait:
     recording_id: str | None = None
     meeting_id: str | None = None
     invoked_after: str | None = None
-    invoked_timeout: float = 600.0
+    invoked_timeout: float = INVOKED_TIMEOUT
     deadline: float | None = None
     limit: str = "timeout"
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 
 import pendulum
 
+from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.pagination import PER_PAGE, Page, PageWalk
-from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, Flow, RecordingsAPI
+from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, RecordingsAPI
+from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.base import parse_timestamp
 from airflow_provider_realtimekit.waiting.outcome import Wait, look
 
-# A recording lasts 24 hours at most; one of which nothing is known was hardly invoked earlier.
-OLDEST = 26 * 3600.0
 _SLACK = CLOCK_SLACK.total_seconds()
 # How many recordings are shown before others get their turn on the loop.
 _AT_ONCE = 50
@@ -48,7 +48,11 @@ class Subject:
     @classmethod
     def of(cls, wait: Wait) -> Subject:
         """Read it off a wait."""
-        since = parse_timestamp(wait.invoked_after).timestamp() if wait.invoked_after else time.time() - OLDEST
+        since = (
+            parse_timestamp(wait.invoked_after).timestamp()
+            if wait.invoked_after
+            else time.time() - LONGEST_RECORDING_SECONDS
+        )
         # Of a recording, the time is a hint and tells no two subjects apart.
         return cls(wait.recording_id, wait.meeting_id, wait.invoked_after if wait.meeting_id else None, since)
 
@@ -56,7 +60,7 @@ class Subject:
         """Whether a recording is what is looked for, or one of the candidates."""
         if self.recording_id:
             return recording.id == self.recording_id
-        if self.meeting_id != _meeting_of(recording):
+        if self.meeting_id != recording.meeting_id:
             return False
         return recording.invoked_time is not None and recording.invoked_time.timestamp() >= self.since
 
@@ -198,7 +202,7 @@ class _Wanted:
         self.invoked += [row.invoked_time.timestamp() for row in rows if row.invoked_time]
         total = self._total if page.total_count is None else page.total_count
         # Where rows went meanwhile, others moved up onto pages that were read before, and were not seen.
-        if total < self._total or not all(_meeting_of(row) for row in rows):
+        if total < self._total or not all(row.meeting_id for row in rows):
             self._may_settle = False
         self._total = total
         for row in rows:
@@ -214,7 +218,7 @@ class _Wanted:
                 yield from ((subject, self._newest.get(subject)) for subject in subjects)
 
     def _consider(self, row: Recording) -> None:
-        for candidate in self._meetings.get(_meeting_of(row) or "", ()):
+        for candidate in self._meetings.get(row.meeting_id or "", ()):
             best = self._newest.get(candidate)
             if candidate.matches(row) and (best is None or _is_newer(row, best)):
                 self._newest[candidate] = row
@@ -222,7 +226,3 @@ class _Wanted:
 
 def _is_newer(row: Recording, other: Recording) -> bool:
     return bool(row.invoked_time and other.invoked_time and row.invoked_time >= other.invoked_time)
-
-
-def _meeting_of(row: Recording) -> str | None:
-    return row.meeting_id or (row.meeting.id if row.meeting else None)

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.api.responses import parse_data, retry_after
+from airflow_provider_realtimekit.api.headers import parse_retry_after
+from airflow_provider_realtimekit.api.responses import parse_data
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -198,13 +199,13 @@ def test_a_long_answer_is_cut_and_costs_no_time(face: Face, unit: str, place: st
     [("0", 0), ("7", 7), (" 300 ", 300), ("1.5", 1.5), ("-5", 0), ("", None), ("soon", None)],
 )
 def test_retry_after_in_seconds(value: str, seconds: float | None) -> None:
-    assert retry_after(httpx.Response(429, headers={"retry-after": value})) == seconds
+    assert parse_retry_after(value) == seconds
 
 
 def test_retry_after_as_a_date() -> None:
     for ahead, low, high in ((120, 115, 121), (-120, 0, 0)):
         moment = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
-        seconds = retry_after(httpx.Response(503, headers={"retry-after": moment}))
+        seconds = parse_retry_after(moment)
         assert seconds is not None
         assert low <= seconds <= high
 
@@ -220,7 +221,7 @@ def test_retry_after_as_a_date() -> None:
     ],
 )
 def test_a_retry_after_that_cannot_be_read_is_survived(value: str) -> None:
-    seconds = retry_after(httpx.Response(429, headers={"retry-after": value}))
+    seconds = parse_retry_after(value)
     assert seconds is None or seconds >= 0
     assert type(error_of(httpx.Response(429, headers={"retry-after": value}))) is RealtimeKitRateLimitError
 

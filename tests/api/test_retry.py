@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_realtimekit.api.retry import DEFAULT_RETRY_TIMEOUT, RetryPolicy
+from airflow_provider_realtimekit.api.retry import RetryPolicy
+from airflow_provider_realtimekit.defaults import RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitConnectionError,
@@ -129,8 +130,8 @@ def test_a_lasting_fault_ends_within_the_patience(face: Face) -> None:
     with pytest.raises(RealtimeKitAPIError) as caught:
         face.answers(lambda _: no(503)).run(API.get_recording("r"))
     assert caught.value.status == 503
-    assert sum(face.slept) <= DEFAULT_RETRY_TIMEOUT
-    assert sum(face.slept) > DEFAULT_RETRY_TIMEOUT - 30
+    assert sum(face.slept) <= RETRY_TIMEOUT
+    assert sum(face.slept) > RETRY_TIMEOUT - 30
     assert len(face.requests) == len(face.slept) + 1 < 40
 
 
@@ -181,4 +182,4 @@ def test_a_retry_after_beyond_the_patience_is_raised_at_once(face: Face, asked: 
 def test_connections_lost_for_ever_are_told(face: Face) -> None:
     with pytest.raises(RealtimeKitConnectionError):
         face.answers(*[httpx.ConnectError] * 1000).run(API.get_recording("r"))
-    assert sum(face.slept) <= DEFAULT_RETRY_TIMEOUT
+    assert sum(face.slept) <= RETRY_TIMEOUT
