@@ -6,8 +6,11 @@ against Cloudflare's. The processing needs ``pip install 'airflow-provider-realt
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
@@ -19,6 +22,16 @@ from airflow_provider_realtimekit.operators import (
 )
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
+
+# Airflow puts the root of a DAG bundle on sys.path, and no folder below it; a DAG file cannot import relatively. With
+# this line the package beside this file is found wherever the folder lies.
+sys.path.append(str(Path(__file__).parent))
+
+from realtimekit_report.drawing import draw_contact_sheet, draw_waveform
+from realtimekit_report.measurements import read_facts
+from realtimekit_report.media import write_speech_wav
+from realtimekit_report.object_storage import beside, local_copy
+from realtimekit_report.report_page import CONTACT_SHEET, FACTS, PAGE, SPEECH, WAVEFORM, write_page
 
 PARAMS = {
     "meeting_id": Param(
@@ -91,38 +104,24 @@ def example_record_meeting() -> None:
     @task
     def contact_sheet(fetched: dict[str, Any]) -> None:
         """Draw frames of the whole length onto one picture."""
-        from object_files import beside, local_copy
-        from recording_report import CONTACT_SHEET, draw_contact_sheet
-
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), CONTACT_SHEET) as png:
             draw_contact_sheet(media, png)
 
     @task
     def waveform(fetched: dict[str, Any]) -> None:
         """Draw the sound and its loudness."""
-        from object_files import beside, local_copy
-        from recording_report import WAVEFORM, draw_waveform
-
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), WAVEFORM) as png:
             draw_waveform(media, png)
 
     @task
     def speech_wav(fetched: dict[str, Any]) -> None:
         """Write the sound as speech-to-text wants it: 16 kHz, mono, 16 bit."""
-        from object_files import beside, local_copy
-        from recording_report import SPEECH, write_speech_wav
-
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), SPEECH) as wav:
             write_speech_wav(media, wav)
 
     @task
     def facts(fetched: dict[str, Any]) -> dict[str, Any]:
         """Measure duration, codecs, loudness and silence."""
-        import json
-
-        from object_files import beside, local_copy
-        from recording_report import FACTS, read_facts
-
         with local_copy(main_file(fetched)) as media, beside(main_file(fetched), FACTS) as path:
             measured = read_facts(media)
             path.write_text(json.dumps(measured, indent=2))
@@ -131,9 +130,6 @@ def example_record_meeting() -> None:
     @task
     def page(fetched: dict[str, Any], measured: dict[str, Any], recording: dict[str, Any]) -> str:
         """Bind everything into one page."""
-        from object_files import beside
-        from recording_report import CONTACT_SHEET, PAGE, SPEECH, WAVEFORM, write_page
-
         folder = ObjectStoragePath(main_file(fetched)).parent
         with beside(main_file(fetched), PAGE) as local:
             # The page shows what lies beside it; only the names matter while it is written.

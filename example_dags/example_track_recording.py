@@ -7,13 +7,14 @@ Somebody must be in the meeting when it starts. Runs as it is against the local 
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
-from airflow.sdk import Param, dag, task
+from airflow.sdk import ObjectStoragePath, Param, dag, task
 
 from airflow_provider_realtimekit.operators import (
     RealtimeKitStartTrackRecordingOperator,
@@ -21,6 +22,14 @@ from airflow_provider_realtimekit.operators import (
 )
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
+
+# Airflow puts the root of a DAG bundle on sys.path, and no folder below it; a DAG file cannot import relatively. With
+# this line the package beside this file is found wherever the folder lies.
+sys.path.append(str(Path(__file__).parent))
+
+from realtimekit_report.media import write_speech_wav
+from realtimekit_report.object_storage import beside, local_copy
+from realtimekit_report.speakers_page import TRACK_PAGE, measure_voice, write_track_page
 
 PARAMS = {
     "meeting_id": Param(
@@ -93,10 +102,6 @@ def example_track_recording() -> None:
     @task
     def voice(file: dict[str, Any]) -> dict[str, Any]:
         """Write one speaker's sound as speech-to-text wants it, and measure when it is heard."""
-        from object_files import beside, local_copy
-        from report_media import write_speech_wav
-        from track_report import measure_voice
-
         name = Path(file["name"]).with_suffix(".wav").name
         known = {"speaker": file["participant"] or file["name"], "began": file["started_at"], "wav": name}
         with local_copy(file["path"]) as media, beside(file["path"], name) as wav:
@@ -106,10 +111,6 @@ def example_track_recording() -> None:
     @task
     def page(files: list[dict[str, Any]], voices: list[dict[str, Any]], recording: dict[str, Any]) -> str:
         """Put all speakers on one page."""
-        from airflow.sdk import ObjectStoragePath
-        from object_files import beside
-        from track_report import TRACK_PAGE, write_track_page
-
         with beside(files[0]["path"], TRACK_PAGE) as local:
             write_track_page(local.parent, list(voices), recording)
         return str(ObjectStoragePath(files[0]["path"]).parent / TRACK_PAGE)

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
-from tests.examples.loading import load
+from example_dags import example_archive_recordings as archive
 from tests.tasks import when
 
-archive = load("example_archive_recordings")
 DAG = archive.example_archive_recordings()
 
 # Not today: a run waits for a quarter of an hour after midnight.

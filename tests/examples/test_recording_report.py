@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import sys
 import wave
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,12 +16,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tests.examples.loading import EXAMPLES, load
+from example_dags.realtimekit_report import __main__ as report
+from example_dags.realtimekit_report import drawing
+from example_dags.realtimekit_report import media as media_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-report, drawing, media_reading = load("recording_report"), load("report_drawing"), load("report_media")
 
 PATTERN = ((3, 0.5), (2, 0.0), (4, 0.25), (3, 0.0))  # seconds, amplitude
 SILENT = [[3, 5], [9, 12]]
@@ -549,7 +547,7 @@ def test_only_the_first_of_very_many_silent_spans_are_listed(made: Callable[[Rec
     assert "and 940 more" in text
 
 
-# ---- as a program and as a file among DAGs -----------------------------------------------------------
+# ---- as a program -----------------------------------------------------------------------------------
 
 
 def test_main_builds_the_report(
@@ -564,19 +562,3 @@ def test_main_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "bad.mp4").write_text("no media")
     assert report.main([str(tmp_path / "bad.mp4"), str(tmp_path)]) == 1
     assert "bad.mp4 is no recording" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("path", [*EXAMPLES.glob("*report*.py")], ids=lambda path: path.name)
-def test_parsing_the_folder_costs_nothing(path: Path) -> None:
-    """The file is no DAG to the heuristic of the DAG processor, and imports the standard library and its like only."""
-    text = path.read_text()
-    assert "airflow" not in text.lower()
-    assert "pyplot" not in text, "its state is global"
-    names = [
-        alias.name
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)
-    ]
-    beside = {module.stem for module in EXAMPLES.glob("*report*.py")}
-    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names | beside

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.examples.loading import load
-
-report = load("track_report")
+from example_dags.realtimekit_report import speakers_page as report
 
 RATE = 16_000
 

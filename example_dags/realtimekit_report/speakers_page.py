@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from report_media import clock, prepared
-from report_page import BODY, STYLE, as_moment, as_table, as_text, recording_rows
+from .media import clock, prepared
+from .report_page import BODY, STYLE, as_moment, as_table, as_text, recording_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from report_facts import METER_RATE, Meter, measured
-from report_media import Tally, as_number, clock, decoded, only, opened, packets, picture_of, prepared, start_of
+from .measurements import METER_RATE, Meter, measured
+from .media import Tally, as_number, clock, decoded, only, opened, packets, picture_of, prepared, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

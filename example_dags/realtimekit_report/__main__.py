@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from report_drawing import draw_contact_sheet, draw_waveform
-from report_facts import read_facts
-from report_media import MediaError, prepared, write_speech_wav
-from report_page import CONTACT_SHEET, FACTS, PAGE, SPEECH, WAVEFORM, write_page
+from .drawing import draw_contact_sheet, draw_waveform
+from .measurements import read_facts
+from .media import MediaError, prepared, write_speech_wav
+from .report_page import CONTACT_SHEET, FACTS, PAGE, SPEECH, WAVEFORM, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

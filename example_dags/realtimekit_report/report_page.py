@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from report_media import as_number, clock, prepared
+from .media import as_number, clock, prepared
 
 CONTACT_SHEET, WAVEFORM, SPEECH = "contact-sheet.png", "waveform.png", "speech.wav"
 FACTS, PAGE = "facts.json", "report.html"

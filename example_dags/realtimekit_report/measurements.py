@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from report_media import Tally, clock, decoded, even, opened, packets, picture_of, resampled, sound_of, start_of
+from .media import Tally, clock, decoded, even, opened, packets, picture_of, resampled, sound_of, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

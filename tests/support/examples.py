@@ -1,0 +1,64 @@
+"""The folder of example DAGs: where it is, how to copy it, and how Airflow parses it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "example_dags"
+PACKAGE = EXAMPLES / "realtimekit_report"
+
+# A process of its own, because Python caches what one copy of the folder imports and would serve it to the next.
+_PARSE = """
+import json, sys
+from pathlib import Path
+from airflow.dag_processing.dagbag import BundleDagBag
+
+bag = BundleDagBag(sys.argv[1], bundle_path=Path(sys.argv[1]), bundle_name="examples", safe_mode=False)
+named = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+print("PARSED", json.dumps({
+    "dags": {dag_id: dag.relative_fileloc for dag_id, dag in bag.dags.items()},
+    "errors": bag.import_errors,
+    # Airflow gives each file that it parses a module name with this prefix.
+    "files": [file for name, file in named.items() if name.startswith("unusual_prefix_")],
+    "package": [file for name, file in named.items() if name.partition(".")[0] == sys.argv[2]],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What Airflow found in a DAGs folder; the paths are strings.
+
+    `dags` maps ids to files, `errors` maps files to what kept them from being imported, `files` are those that were
+    parsed as DAG files, and `package` those of the examples' package that were imported.
+    """
+
+    dags: dict[str, str]
+    errors: dict[str, str]
+    files: list[str]
+    package: list[str]
+
+
+def copy_examples(folder: Path) -> Path:
+    """Copy the folder of the examples to `folder`, which must not exist yet, and return it."""
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def parse_dags(dags_folder: Path) -> Parsed:
+    """Parse a DAGs folder as the DAG processor and the task runner do: with its root on `sys.path`, and no more.
+
+    The heuristic that passes over files without the words "airflow" and "dag" is off.
+    """
+    command = [sys.executable, "-c", _PARSE, str(dags_folder), PACKAGE.name]
+    # In the project's folder, so that this copy of the provider is imported.
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, f"parsing {dags_folder} failed:\n{ended.stderr}"
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("PARSED "))
+    return Parsed(**json.loads(line.removeprefix("PARSED ")))
