@@ -132,13 +132,6 @@ class World:
         return [entry.path for entry in self.server.ledger.requests if entry.operation == "download"]
 
 
-@pytest.fixture(scope="module")
-def database() -> None:
-    from airflow.utils.db import initdb
-
-    initdb()
-
-
 @pytest.fixture
 def world(database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     clock = Clock()

@@ -1,4 +1,4 @@
-"""The folder of example DAGs: where it is, how to copy it, and how Airflow parses it."""
+"""The folder of example DAGs: where it is, how to copy it, how Airflow parses it; and the pages that it writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "example_dags"
@@ -62,3 +64,49 @@ def parse_dags(dags_folder: Path) -> Parsed:
     assert ended.returncode == 0, f"parsing {dags_folder} failed:\n{ended.stderr}"
     (line,) = (line for line in ended.stdout.splitlines() if line.startswith("PARSED "))
     return Parsed(**json.loads(line.removeprefix("PARSED ")))
+
+
+# The title of a meeting, or the name of a participant, that tries to become part of a page.
+HOSTILE = """</title><script>alert("1")</script><img src=x onerror='alert(2)'> &amp;"""
+
+
+class Page(HTMLParser):
+    """A page of HTML: its tags with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        """Return the attributes of all tags of a name."""
+        return [attrs for tag, attrs in self.tags if tag == name]
+
+    def links(self) -> list[str]:
+        """Return what the page links or shows."""
+        return [link for _, attrs in self.tags for key in ("href", "src") if (link := attrs.get(key))]
+
+
+def make_voice(
+    speaker: str, *turns: tuple[float, float], started: int | None = None, seconds: float = 60.0
+) -> dict[str, Any]:
+    """Make a voice as the examples measure it.
+
+    :param turns: the spans of talk, in seconds
+    :param started: the second of a minute at which its track starts; None if that is unknown
+    """
+    return {
+        "speaker": speaker,
+        "started_at": None if started is None else f"2026-11-20T14:00:{started:02}.000Z",
+        "wav": f"speaker_{speaker}.wav",
+        "seconds": seconds,
+        "peaks": [0.1, 0.5, 0.0, 0.25],
+        "turns": [list(turn) for turn in turns],
+    }
