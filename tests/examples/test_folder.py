@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -67,3 +68,11 @@ def test_importing_the_package_costs_nothing(path: Path) -> None:
 )
 def test_only_one_module_of_the_package_knows_airflow(path: Path) -> None:
     assert "airflow" not in path.read_text().lower(), path.name
+
+
+def test_the_quickstart_is_short_and_comes_first() -> None:
+    lines = (EXAMPLES / "example_quickstart.py").read_text().splitlines()
+    assert len(lines) <= 40, "somebody who sees it first must understand it at a glance"
+    listed = re.findall(r"^\| \[`(.*?)`\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert listed[0] == "example_quickstart.py"
+    assert {name.removesuffix(".py") for name in listed} == DAG_IDS | {f"{PACKAGE.name}/"}
