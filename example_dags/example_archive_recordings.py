@@ -62,6 +62,11 @@ PARAMS = {
 }
 
 
+def as_time(value: str | None) -> datetime | None:
+    """Parse a time of the API, which may be missing."""
+    return datetime.fromisoformat(value) if value else None
+
+
 def finished_at(recording: dict[str, Any]) -> datetime | None:
     """Return when a recording stopped, or what comes nearest to it of what the API tells."""
     if recording["stopped_time"]:
@@ -69,7 +74,7 @@ def finished_at(recording: dict[str, Any]) -> datetime | None:
     if recording["started_time"] and recording["recording_duration"] is not None:
         return datetime.fromisoformat(recording["started_time"]) + timedelta(seconds=recording["recording_duration"])
     # While it uploads its end may still come to light; later it never does, and any fixed moment serves.
-    return datetime.fromisoformat(recording["invoked_time"]) if recording["status"] != "UPLOADING" else None
+    return as_time(recording["invoked_time"]) if recording["status"] != "UPLOADING" else None
 
 
 def of_interval(recordings: Iterable[dict[str, Any]], begin: str, end: str) -> Iterator[dict[str, Any]]:
@@ -99,6 +104,8 @@ def uploaded_id(recording: dict[str, Any]) -> str:
 
 def in_archive(destination: str, recording_id: str, invoked_time: datetime | None, files: int = 1) -> bool:
     """Whether the archive has so many files of a recording; a file is listed there only when it is whole."""
+    if invoked_time is None:  # its folder is named after it
+        return False
     folder = FOLDER.format(recording_id=recording_id, invoked_time=invoked_time)
     manifest = ObjectStoragePath(f"{destination}/{folder}/{recording_id}.manifest.json")
     return manifest.exists() and len(json.loads(manifest.read_text())["files"]) >= files
@@ -136,7 +143,7 @@ def example_archive_recordings() -> None:
         log.info("In this interval: %s", {name: len(ids) for name, ids in parts.items()})
         if parts["errored"]:
             log.warning("These ended in ERRORED and have no file: %s", ", ".join(parts["errored"]))
-        invoked = {recording["id"]: datetime.fromisoformat(recording["invoked_time"]) for recording in recordings}
+        invoked = {recording["id"]: as_time(recording["invoked_time"]) for recording in recordings}
         lost = [gone for gone in parts["expired"] if not in_archive(destination, gone, invoked[gone])]
         if lost:
             log.warning("It is too late for these, their files are gone: %s", ", ".join(lost))

@@ -1,7 +1,7 @@
 """Record a meeting, wait for the file without holding a worker, and download it.
 
 *Shows* the shortest DAG that does all of it. *Needs* a connection `realtimekit_default`.
-*Run it* by triggering the DAG with the id of a meeting that is about to begin.
+*Run it* by triggering the DAG with the id of a running meeting.
 """
 
 import tempfile

@@ -83,6 +83,28 @@ def test_what_expires_first_is_fetched_first() -> None:
     }
 
 
+UNTIMED = {"invoked_time": None, "stopped_time": None, "started_time": None, "recording_duration": None}
+
+
+@pytest.mark.parametrize("status", ["UPLOADED", "ERRORED", "UPLOADING"])
+def test_a_recording_without_any_time_belongs_to_every_run(status: str) -> None:
+    """The API promises the time of the invocation, and the models admit that it is missing."""
+    recording = told(status) | UNTIMED
+    assert archive.finished_at(recording) is None, status
+    assert list(archive.of_interval([recording], str(on(0, 0)), str(on(0, 24)))) == [recording], status
+
+
+def test_a_recording_without_its_time_has_no_place_in_the_archive(tmp_path: Path) -> None:
+    assert archive.in_archive(str(tmp_path), "r", None) is False
+
+
+def test_recordings_without_their_time_do_not_stop_the_others(tmp_path: Path) -> None:
+    ready = told(id="ready", stopped_time=on(0, 1)) | {"invoked_time": None}
+    gone = told(id="gone", stopped_time=on(0, 2), download_url_expiry=on(0, 3)) | {"invoked_time": None}
+    select = DAG.get_task("uploaded").python_callable
+    assert select([ready, gone], str(on(0, 0)), str(on(0, 24)), str(tmp_path)) == ["ready"]
+
+
 # ---- whole runs, in this process ----------------------------------------------------------------------
 
 # All of Airflow runs in this process then, and warns of itself.
