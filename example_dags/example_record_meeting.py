@@ -51,6 +51,40 @@ RECORDING_ID = "{{ ti.xcom_pull('start_recording')['id'] }}"
 FILE = "{{ ti.xcom_pull('download')['files'][0]['path'] }}"
 
 
+@task
+def contact_sheet(path: str) -> None:
+    """Draw frames of the whole recording onto one picture."""
+    process_file(path, CONTACT_SHEET, draw_contact_sheet)
+
+
+@task
+def waveform(path: str) -> None:
+    """Draw the sound and its loudness."""
+    process_file(path, WAVEFORM, draw_waveform)
+
+
+@task
+def speech_wav(path: str) -> None:
+    """Write the sound as speech-to-text needs it: 16 kHz, mono, 16 bit."""
+    process_file(path, SPEECH, write_speech_wav)
+
+
+@task
+def measurements(path: str) -> dict[str, Any]:
+    """Measure duration, codecs, loudness and silence."""
+    return process_file(path, MEASUREMENTS, write_measurements)
+
+
+@task
+def page(path: str, measured: dict[str, Any], recording: dict[str, Any]) -> str:
+    """Show everything on one page, and return its path."""
+    media = ObjectStoragePath(path)
+    names = [beside.name for beside in media.parent.iterdir()]
+    target = media.parent / PAGE
+    target.write_text(render_report_page(measured, recording, names, media.name), encoding="utf-8")
+    return str(target)
+
+
 @dag(
     schedule=None,
     catchup=False,
@@ -86,35 +120,6 @@ def example_record_meeting() -> None:
         recording_id=RECORDING_ID,
         destination="{{ params.destination }}/{recording_id}",
     )
-
-    @task
-    def contact_sheet(path: str) -> None:
-        """Draw frames of the whole recording onto one picture."""
-        process_file(path, CONTACT_SHEET, draw_contact_sheet)
-
-    @task
-    def waveform(path: str) -> None:
-        """Draw the sound and its loudness."""
-        process_file(path, WAVEFORM, draw_waveform)
-
-    @task
-    def speech_wav(path: str) -> None:
-        """Write the sound as speech-to-text needs it: 16 kHz, mono, 16 bit."""
-        process_file(path, SPEECH, write_speech_wav)
-
-    @task
-    def measurements(path: str) -> dict[str, Any]:
-        """Measure duration, codecs, loudness and silence."""
-        return process_file(path, MEASUREMENTS, write_measurements)
-
-    @task
-    def page(path: str, measured: dict[str, Any], recording: dict[str, Any]) -> str:
-        """Show everything on one page, and return its path."""
-        media = ObjectStoragePath(path)
-        names = [beside.name for beside in media.parent.iterdir()]
-        target = media.parent / PAGE
-        target.write_text(render_report_page(measured, recording, names, media.name), encoding="utf-8")
-        return str(target)
 
     measured: Any = measurements(FILE)
     results = [contact_sheet(FILE), waveform(FILE), speech_wav(FILE), measured]

@@ -47,6 +47,28 @@ PARAMS = {
 RECORDING_ID = "{{ ti.xcom_pull('start_tracks')['id'] }}"
 
 
+@task
+def tracks(downloaded: dict[str, Any]) -> list[dict[str, Any]]:
+    """Select the files that hold one speaker each."""
+    return [file for file in downloaded["files"] if file["kind"] == "track"]
+
+
+@task
+def voice(file: dict[str, Any]) -> dict[str, Any]:
+    """Write the sound of one speaker for speech-to-text, and measure when there is talk."""
+    wav = Path(file["name"]).with_suffix(".wav").name
+    speaker = {"speaker": file["participant"] or file["name"], "started_at": file["started_at"], "wav": wav}
+    return speaker | process_file(file["path"], wav, write_voice)
+
+
+@task
+def page(files: list[dict[str, Any]], voices: list[dict[str, Any]], recording: dict[str, Any]) -> str:
+    """Show all speakers on one page, and return its path."""
+    target = ObjectStoragePath(files[0]["path"]).parent / SPEAKERS_PAGE
+    target.write_text(render_speakers_page(voices, recording), encoding="utf-8")
+    return str(target)
+
+
 @dag(
     schedule=None,
     catchup=False,
@@ -81,25 +103,6 @@ def example_track_recording() -> None:
         recording_id=RECORDING_ID,
         destination="{{ params.destination }}/{recording_id}",
     )
-
-    @task
-    def tracks(downloaded: dict[str, Any]) -> list[dict[str, Any]]:
-        """Select the files that hold one speaker each."""
-        return [file for file in downloaded["files"] if file["kind"] == "track"]
-
-    @task
-    def voice(file: dict[str, Any]) -> dict[str, Any]:
-        """Write the sound of one speaker for speech-to-text, and measure when there is talk."""
-        wav = Path(file["name"]).with_suffix(".wav").name
-        speaker = {"speaker": file["participant"] or file["name"], "started_at": file["started_at"], "wav": wav}
-        return speaker | process_file(file["path"], wav, write_voice)
-
-    @task
-    def page(files: list[dict[str, Any]], voices: list[dict[str, Any]], recording: dict[str, Any]) -> str:
-        """Show all speakers on one page, and return its path."""
-        target = ObjectStoragePath(files[0]["path"]).parent / SPEAKERS_PAGE
-        target.write_text(render_speakers_page(voices, recording), encoding="utf-8")
-        return str(target)
 
     start >> meeting_runs >> stop >> download
     files: Any = tracks(download.output)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from tests.support.example_media import read_pcm
-from tests.support.examples import EXAMPLES, Page
+from tests.support.examples import EXAMPLES, Page, result_of, states_of
 from tests.tasks import when
 
 # All of Airflow runs in this process then, and some of its libraries warn.
@@ -36,14 +36,6 @@ def load(dag_id: str) -> Any:
 def run_manually(dag: Any, **conf: Any) -> Any:
     """Run a DAG as a person triggers it: without a logical date, so that `{{ ds }}` has no value."""
     return dag.test(logical_date=None, run_conf=conf)
-
-
-def states_of(run: Any) -> dict[str, str]:
-    return {instance.task_id: str(instance.state) for instance in run.get_task_instances()}
-
-
-def result_of(run: Any, task_id: str) -> Any:
-    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
 
 
 def test_the_quickstart_records_waits_and_downloads(

@@ -110,3 +110,13 @@ def make_voice(
         "peaks": [0.1, 0.5, 0.0, 0.25],
         "turns": [list(turn) for turn in turns],
     }
+
+
+def states_of(run: Any) -> dict[str, str]:
+    """Return the states of a DAG run's tasks by their ids."""
+    return {instance.task_id: str(instance.state) for instance in run.get_task_instances()}
+
+
+def result_of(run: Any, task_id: str) -> Any:
+    """Return what a task of a DAG run returned."""
+    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
