@@ -50,6 +50,7 @@ td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
   section { padding: .9rem 1rem 1rem } .tiles { grid-template-columns: 1fr 1fr } }
 """
 
+# The policy allows the pictures and the sound beside the page, also if it is opened from a disk, and nothing else.
 BODY = Template("""<!doctype html>
 <html lang="en">
 <head>

@@ -47,17 +47,12 @@ def test_importing_the_package_costs_nothing(path: Path) -> None:
     """DAG files import it when they are parsed, so its modules import what is large in the functions that need it."""
     text = path.read_text()
     assert "pyplot" not in text, f"{path.name}: the state of pyplot is global"
-    imported = [
-        name
-        for node in ast.parse(text).body
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom) and not node.level
-            else []
-        )
-    ]
+    imported = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(node.module or "")
     assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names, path.name
 
 
