@@ -1,13 +1,20 @@
-"""Record a meeting, wait for the file without holding a worker, fetch it, and make a report of it.
+"""Record a meeting for some minutes, wait for the file without holding a worker, download it, and make a report.
 
-Runs as it is against the local RealtimeKit (``make demo``) and, with a connection ``realtimekit_default``,
-against Cloudflare's. The processing needs ``pip install 'airflow-provider-realtimekit[examples]'``.
+*Shows* start, stop, a deferred wait, the download to any object storage, and how other tasks use the file: a contact
+sheet, a waveform, a WAV for speech-to-text, measurements, and one page with all of them.
+
+*Needs* a connection `realtimekit_default`, and `pip install 'airflow-provider-realtimekit[examples]'` for the report.
+
+*Run it* with `make demo`, which brings a local RealtimeKit and Airflow. Or copy the folder of this file anywhere into
+your DAGs folder, and trigger the DAG with the id of a meeting.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
@@ -20,35 +27,62 @@ from airflow_provider_realtimekit.operators import (
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
 
+# Airflow puts the root of a DAG bundle on sys.path, and no folder below it. With this line, the package beside this
+# file is found wherever the folder lies.
+sys.path.append(str(Path(__file__).parent))
+
+from realtimekit_report.drawing import draw_contact_sheet, draw_waveform
+from realtimekit_report.measurements import write_measurements
+from realtimekit_report.object_storage import process_file
+from realtimekit_report.report_page import CONTACT_SHEET, MEASUREMENTS, PAGE, SPEECH, WAVEFORM, render_report_page
+from realtimekit_report.speech import write_speech_wav
+
 PARAMS = {
-    "meeting_id": Param(
-        "example-meeting",
-        type="string",
-        minLength=1,
-        title="Meeting",
-        description="The id of the RealtimeKit meeting to record.",
-    ),
-    "minutes": Param(
-        30,
-        type="number",
-        exclusiveMinimum=0,
-        maximum=24 * 60,
-        title="Minutes",
-        description="How long to record.",
-    ),
+    "meeting_id": Param("example-meeting", type="string", minLength=1, description="the meeting to record"),
+    "minutes": Param(30, type="number", exclusiveMinimum=0, maximum=24 * 60, description="how long to record"),
     "destination": Param(
         f"{tempfile.gettempdir()}/realtimekit-recordings",
         type="string",
         minLength=1,
-        title="Destination",
-        description="A local folder, or any path of object storage, such as s3://conn_id@bucket/recordings.",
+        description="a local folder, or a path of object storage, such as s3://conn_id@bucket/recordings",
     ),
 }
+RECORDING_ID = "{{ ti.xcom_pull('start_recording')['id'] }}"
+FILE = "{{ ti.xcom_pull('download')['files'][0]['path'] }}"
 
 
-def main_file(download: dict[str, Any]) -> str:
-    """Return the path of the recording itself, among the files that were fetched."""
-    return str(download["files"][0]["path"])
+@task
+def contact_sheet(path: str) -> None:
+    """Draw frames of the whole recording onto one picture."""
+    process_file(path, CONTACT_SHEET, draw_contact_sheet)
+
+
+@task
+def waveform(path: str) -> None:
+    """Draw the sound and its loudness."""
+    process_file(path, WAVEFORM, draw_waveform)
+
+
+@task
+def speech_wav(path: str) -> None:
+    """Write the sound as speech-to-text needs it: 16 kHz, mono, 16 bit."""
+    process_file(path, SPEECH, write_speech_wav)
+
+
+@task
+def measurements(path: str) -> dict[str, Any]:
+    """Measure duration, codecs, loudness and silence."""
+    return process_file(path, MEASUREMENTS, write_measurements)
+
+
+@task
+def page(path: str, measured: dict[str, Any], recording: dict[str, Any]) -> str:
+    """Show everything on one page, and return its path."""
+    media = ObjectStoragePath(path)
+    names = [beside.name for beside in media.parent.iterdir()]
+    target = media.parent / PAGE
+    target.write_text(render_report_page(measured, recording, names, media.name), encoding="utf-8")
+    return str(target)
 
 
 @dag(
@@ -60,11 +94,11 @@ def main_file(download: dict[str, Any]) -> str:
     doc_md=__doc__,
 )
 def example_record_meeting() -> None:
-    """Chain the recording of a meeting to its processing."""
+    """Record a meeting, download the file, and make a report of it."""
     start = RealtimeKitStartRecordingOperator(
         task_id="start_recording",
         meeting_id="{{ params.meeting_id }}",
-        # Should nobody stop it, it ends by itself ten minutes after it was to.
+        # If nobody stops the recording, it ends by itself ten minutes late. The API allows 86,400 seconds at most.
         max_seconds="{{ [params.minutes * 60 + 600, 86400] | min | int }}",
         file_name_prefix="{{ dag.dag_id }}",
     )
@@ -73,81 +107,23 @@ def example_record_meeting() -> None:
         target_time="{{ macros.datetime.fromisoformat(ti.xcom_pull('start_recording')['invoked_time'])"
         " + macros.timedelta(minutes=params.minutes) }}",
     )
-    recording_id = "{{ ti.xcom_pull('start_recording')['id'] }}"
-    stop = RealtimeKitStopRecordingOperator(task_id="stop_recording", recording_id=recording_id)
+    stop = RealtimeKitStopRecordingOperator(task_id="stop_recording", recording_id=RECORDING_ID)
     wait = RealtimeKitRecordingSensor(
         task_id="wait_for_file",
-        recording_id=recording_id,
+        recording_id=RECORDING_ID,
         deferrable=True,
         poke_interval=5,
         timeout=timedelta(hours=6).total_seconds(),
     )
     download = RealtimeKitDownloadRecordingOperator(
         task_id="download",
-        recording_id=recording_id,
-        destination="{{ params.destination }}/" + recording_id,
+        recording_id=RECORDING_ID,
+        destination="{{ params.destination }}/{recording_id}",
     )
 
-    @task
-    def contact_sheet(fetched: dict[str, Any]) -> None:
-        """Draw frames of the whole length onto one picture."""
-        from object_files import beside, local_copy
-        from recording_report import CONTACT_SHEET, draw_contact_sheet
-
-        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), CONTACT_SHEET) as png:
-            draw_contact_sheet(media, png)
-
-    @task
-    def waveform(fetched: dict[str, Any]) -> None:
-        """Draw the sound and its loudness."""
-        from object_files import beside, local_copy
-        from recording_report import WAVEFORM, draw_waveform
-
-        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), WAVEFORM) as png:
-            draw_waveform(media, png)
-
-    @task
-    def speech_wav(fetched: dict[str, Any]) -> None:
-        """Write the sound as speech-to-text wants it: 16 kHz, mono, 16 bit."""
-        from object_files import beside, local_copy
-        from recording_report import SPEECH, write_speech_wav
-
-        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), SPEECH) as wav:
-            write_speech_wav(media, wav)
-
-    @task
-    def facts(fetched: dict[str, Any]) -> dict[str, Any]:
-        """Measure duration, codecs, loudness and silence."""
-        import json
-
-        from object_files import beside, local_copy
-        from recording_report import FACTS, read_facts
-
-        with local_copy(main_file(fetched)) as media, beside(main_file(fetched), FACTS) as path:
-            measured = read_facts(media)
-            path.write_text(json.dumps(measured, indent=2))
-        return measured
-
-    @task
-    def page(fetched: dict[str, Any], measured: dict[str, Any], recording: dict[str, Any]) -> str:
-        """Bind everything into one page."""
-        from object_files import beside
-        from recording_report import CONTACT_SHEET, PAGE, SPEECH, WAVEFORM, write_page
-
-        folder = ObjectStoragePath(main_file(fetched)).parent
-        with beside(main_file(fetched), PAGE) as local:
-            # The page shows what lies beside it; only the names matter while it is written.
-            for name in (CONTACT_SHEET, WAVEFORM, SPEECH):
-                if (folder / name).exists():
-                    local.with_name(name).touch()
-            write_page(local.parent, measured, recording, local.with_name(fetched["files"][0]["name"]))
-        return str(folder / PAGE)
-
-    start >> meeting_runs >> stop >> wait >> download
-    fetched: Any = download.output
-    measured = facts(fetched)
-    results = [contact_sheet(fetched), waveform(fetched), speech_wav(fetched), measured]
-    results >> page(fetched, measured, wait.output)  # type: ignore[arg-type]
+    measured: Any = measurements(FILE)
+    results = [contact_sheet(FILE), waveform(FILE), speech_wav(FILE), measured]
+    start >> meeting_runs >> stop >> wait >> download >> results >> page(FILE, measured, wait.output)  # type: ignore[arg-type]
 
 
 example_record_meeting()

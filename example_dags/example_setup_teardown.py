@@ -1,9 +1,12 @@
-"""Record a meeting for as long as some work takes, and stop recording however the work ends.
+"""Record a meeting while some work runs, and stop recording however the work ends.
 
-The start is a *setup* and the stop its *teardown*: Airflow runs the stop once the work has ended, also when it failed,
-and clears both together with the work. Everything in between belongs to the recording.
+*Shows* a start as *setup* and a stop as its *teardown*: Airflow runs the stop when the work has ended, also when it has
+failed, and clears both together with the work.
 
-Run it with `{"fail": true}` to see the recording stopped although the work fails.
+*Needs* a connection `realtimekit_default`; no other packages, and no other file of this folder.
+
+*Run it* by triggering the DAG with the id of a meeting; with `{"fail": true}`, to see the recording stopped although
+the work fails.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from airflow_provider_realtimekit.operators import (
 
 PARAMS = {
     "meeting_id": Param("webinar", type="string", description="the meeting to record"),
-    "fail": Param(False, type="boolean", description="whether the work fails, to see what becomes of the recording"),
+    "fail": Param(False, type="boolean", description="whether the work fails"),
 }
 
 
@@ -32,22 +35,23 @@ PARAMS = {
     doc_md=__doc__,
 )
 def example_setup_teardown() -> None:
-    """Put work between the start of a recording and its stop."""
+    """Put the work between the start of a recording and its stop."""
     start = RealtimeKitStartRecordingOperator(
         task_id="start_recording",
         meeting_id="{{ params.meeting_id }}",
-        # The bound behind all else: the recording ends by itself after two hours.
+        # If even the stop fails, the recording ends by itself after two hours.
         max_seconds=7200,
     )
     stop = RealtimeKitStopRecordingOperator(
         task_id="stop_recording", recording_id="{{ ti.xcom_pull('start_recording')['id'] }}"
     )
 
+    # So that the example fails at once; real work may be tried again.
     @task(retries=0)
     def hold_webinar() -> str:
-        """Stand in for what is to be recorded: start the slides, open the poll, thank everybody."""
+        """Put here what is to be recorded: start the slides, open the poll, thank everybody."""
         if get_current_context()["params"]["fail"]:
-            raise RuntimeError("the webinar fell through")
+            raise RuntimeError("the webinar failed, as the parameter `fail` demands")
         return "held"
 
     with stop.as_teardown(setups=start):

@@ -1,4 +1,4 @@
-"""The archive: which run takes which recording, that it takes it once, and what it says of the others."""
+"""The daily archive: which run archives which recording, that it does so once, and which ones it reports."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
-from tests.examples.loading import load
+from example_dags import example_archive_recordings as archive
+from tests.support.examples import result_of, states_of
 from tests.tasks import when
 
-archive = load("example_archive_recordings")
 DAG = archive.example_archive_recordings()
 
-# Not today: a run waits for a quarter of an hour after midnight.
+# Not today: a run waits until 15 minutes after midnight.
 YESTERDAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 
 
 def on(days: int, hour: float) -> datetime:
-    """Give an hour of a day, counted from yesterday."""
+    """Return an hour of a day; yesterday is day 0."""
     return YESTERDAY + timedelta(days=days, hours=hour)
 
 
-# ---- what is picked ---------------------------------------------------------------------------------
+# ---- what a run selects ---------------------------------------------------------------------------------
 
 
-def told(status: str = "UPLOADED", **times: Any) -> dict[str, Any]:
-    times = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in times.items()}
-    nothing = dict.fromkeys(archive.FIELDS)
-    return {"id": "r", **nothing, "status": status, "invoked_time": on(0, 1).isoformat(), **times}
+def listed(status: str = "UPLOADED", **fields: Any) -> dict[str, Any]:
+    """Make a recording as the DAG lists it: invoked yesterday at one o'clock, with these fields."""
+    times = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+    return {"id": "r", **dict.fromkeys(archive.FIELDS), "status": status, "invoked_time": on(0, 1).isoformat(), **times}
 
 
 @pytest.mark.parametrize(
     ("recording", "expected"),
     [
-        (told(stopped_time=on(0, 3), started_time=on(0, 1), recording_duration=60), on(0, 3)),
-        (told(started_time=on(0, 2), recording_duration=1800), on(0, 2.5)),
-        (told(), on(0, 1)),
-        (told("ERRORED"), on(0, 1)),
-        (told("UPLOADING", stopped_time=on(0, 4)), on(0, 4)),
-        (told("UPLOADING", started_time=on(0, 4)), None),
+        (listed(stopped_time=on(0, 3), started_time=on(0, 1), recording_duration=60), on(0, 3)),
+        (listed(started_time=on(0, 2), recording_duration=1800), on(0, 2.5)),
+        (listed(), on(0, 1)),
+        (listed("ERRORED"), on(0, 1)),
+        (listed("UPLOADING", stopped_time=on(0, 4)), on(0, 4)),
+        (listed("UPLOADING", started_time=on(0, 4)), None),
     ],
+    ids=["stopped", "started and lasted", "only invoked", "errored", "uploading, stopped", "uploading, end unknown"],
 )
 def test_when_a_recording_finished(recording: dict[str, Any], expected: datetime | None) -> None:
     assert archive.finished_at(recording) == expected
@@ -53,30 +54,31 @@ def test_when_a_recording_finished(recording: dict[str, Any], expected: datetime
 @pytest.mark.parametrize(
     ("recording", "runs"),
     [
-        (told(stopped_time=on(0, 0)), [0]),
-        (told(stopped_time=on(0, 24)), [1]),
-        (told(stopped_time=on(0, 24) - timedelta(microseconds=1)), [0]),
-        (told(stopped_time="2020-01-01T00:00:00Z"), []),
-        (told("UPLOADING"), [0, 1]),
+        (listed(stopped_time=on(0, 0)), [0]),
+        (listed(stopped_time=on(0, 24)), [1]),
+        (listed(stopped_time=on(0, 24) - timedelta(microseconds=1)), [0]),
+        (listed(stopped_time="2020-01-01T00:00:00Z"), []),
+        (listed("UPLOADING"), [0, 1]),
     ],
     ids=["first moment", "end", "last moment", "long ago", "end unknown"],
 )
-def test_each_recording_has_one_run(recording: dict[str, Any], runs: list[int]) -> None:
-    """But one whose end nobody knows yet: no run may leave it to another."""
+def test_each_recording_belongs_to_one_run(recording: dict[str, Any], runs: list[int]) -> None:
+    """Except while its end is not known: then no run may leave it to another."""
     intervals = [(str(on(day, 0)), str(on(day, 24))) for day in (0, 1)]
-    assert [day for day in (0, 1) if list(archive.of_interval([recording], *intervals[day]))] == runs
+    assert [day for day in (0, 1) if list(archive.finished_between([recording], *intervals[day]))] == runs
 
 
-def test_what_expires_first_is_fetched_first() -> None:
+def test_what_expires_first_is_downloaded_first() -> None:
     now = on(0, 0)
     recordings = [
-        told(id="later", download_url_expiry=on(3, 0)),
-        told(id="gone", download_url_expiry=on(0, 0)),
-        told(id="sooner", download_url_expiry=on(2, 0)),
-        told("UPLOADING", id="uploads"),
-        told("ERRORED", id="broken"),
+        listed(id="later", download_url_expiry=on(3, 0)),
+        listed(id="gone", download_url_expiry=on(0, 0)),
+        listed(id="sooner", download_url_expiry=on(2, 0)),
+        listed("UPLOADING", id="uploads"),
+        listed("ERRORED", id="broken"),
     ]
-    assert archive.sort_out(recordings, now) == {
+    groups = archive.group_by_state(recordings, now)
+    assert {name: archive.ids_of(group) for name, group in groups.items()} == {
         "uploaded": ["sooner", "later"],
         "uploading": ["uploads"],
         "errored": ["broken"],
@@ -84,14 +86,36 @@ def test_what_expires_first_is_fetched_first() -> None:
     }
 
 
+UNTIMED = {"invoked_time": None, "stopped_time": None, "started_time": None, "recording_duration": None}
+
+
+@pytest.mark.parametrize("status", ["UPLOADED", "ERRORED", "UPLOADING"])
+def test_a_recording_without_any_time_belongs_to_every_run(status: str) -> None:
+    """The API promises the time of the invocation, but the models allow that it is missing."""
+    recording = listed(status) | UNTIMED
+    assert archive.finished_at(recording) is None, status
+    assert list(archive.finished_between([recording], str(on(0, 0)), str(on(0, 24)))) == [recording], status
+
+
+def test_a_recording_without_its_time_has_no_place_in_the_archive(tmp_path: Path) -> None:
+    assert archive.is_archived(str(tmp_path), "r", None) is False
+
+
+def test_recordings_without_their_time_do_not_stop_the_others(tmp_path: Path) -> None:
+    ready = listed(id="ready", stopped_time=on(0, 1)) | {"invoked_time": None}
+    gone = listed(id="gone", stopped_time=on(0, 2), download_url_expiry=on(0, 3)) | {"invoked_time": None}
+    select = DAG.get_task("select_uploaded").python_callable
+    assert select([ready, gone], str(on(0, 0)), str(on(0, 24)), str(tmp_path)) == ["ready"]
+
+
 # ---- whole runs, in this process ----------------------------------------------------------------------
 
-# All of Airflow runs in this process then, and warns of itself.
-of_airflow = pytest.mark.filterwarnings("default")
+# All of Airflow runs in this process then, and some of its libraries warn.
+whole_run = pytest.mark.filterwarnings("default")
 
 
 class Clock:
-    """The emulator's clock, which a test may put back and forward."""
+    """The emulator's clock, which a test may set."""
 
     behind = 0.0
 
@@ -103,13 +127,13 @@ class Clock:
 
 
 class World:
-    """An emulator with a past, and the archive that the DAG makes of it."""
+    """An emulator with recordings of past days, and the archive that the DAG makes of them."""
 
     def __init__(self, server: EmulatorServer, clock: Clock, folder: Path) -> None:
         self.server, self.clock, self.folder = server, clock, folder
 
     def record(self, began: datetime, ended: datetime, status: str = "UPLOADED") -> str:
-        """Make a recording of the past."""
+        """Make a recording that began and ended in the past."""
         self.clock.set(began)
         (recording_id,) = self.server.world.seed(1, status="RECORDING")
         self.clock.set(ended)
@@ -117,27 +141,21 @@ class World:
         self.clock.behind = 0.0
         return str(recording_id)
 
-    def run(self, day: int) -> Any:
+    def run_day(self, day: int) -> Any:
         """Run the DAG for a day, as a backfill does."""
         run = DAG.test(logical_date=on(day + 1, 0), run_conf={"destination": str(self.folder)})
         assert (run.data_interval_start, run.data_interval_end) == (on(day, 0), on(day + 1, 0))
-        assert run.state == "success"
+        assert run.state == "success", states_of(run)
         return run
 
     @property
     def archived(self) -> set[str]:
+        """The ids of the archived recordings."""
         return {path.parent.name for path in self.folder.glob("????-??-??/*/*.mp4")}
 
     def downloads(self) -> list[str]:
-        """Name the files that were loaded, once for each time."""
+        """Return the path of each download."""
         return [entry.path for entry in self.server.ledger.requests if entry.operation == "download"]
-
-
-@pytest.fixture(scope="module")
-def database() -> None:
-    from airflow.utils.db import initdb
-
-    initdb()
 
 
 @pytest.fixture
@@ -149,8 +167,8 @@ def world(database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield World(server, clock, tmp_path / "archive")
 
 
-@of_airflow
-def test_runs_in_any_order_and_again_load_each_recording_once(world: World) -> None:
+@whole_run
+def test_runs_in_any_order_and_again_download_each_recording_once(world: World) -> None:
     made = {
         -3: [world.record(on(-3, hour), on(-3, hour + 1)) for hour in (1, 12)],
         -2: [world.record(on(-2, 12), on(-2, 13)), world.record(on(-2, 20), on(-2, 24) - timedelta(seconds=1))],
@@ -158,21 +176,21 @@ def test_runs_in_any_order_and_again_load_each_recording_once(world: World) -> N
         -1: [world.record(on(-2, 23), on(-1, 0)), world.record(on(-1, 12), on(-1, 13))],
     }
     world.record(on(-1, 14), on(-1, 15), "ERRORED")
-    world.record(on(-1, 16), on(0, 0))  # not to be taken: it ended with the last interval
+    world.record(on(-1, 16), on(0, 0))  # it belongs to the next day: the end of an interval is not part of it
 
     seen: set[str] = set()
     for day in (-1, -3, -2):
-        world.run(day)
+        world.run_day(day)
         seen |= set(made[day])
-        assert world.archived == seen
+        assert world.archived == seen, f"day {day}"
     assert len(world.downloads()) == len(set(world.downloads())) == 6
     for day in (-3, -1):
-        world.run(day)
+        world.run_day(day)
     assert (len(world.downloads()), world.archived) == (6, seen)
 
 
-@of_airflow
-def test_what_still_uploads_is_waited_for_by_the_same_run(world: World) -> None:
+@whole_run
+def test_the_same_run_waits_for_what_is_still_uploading(world: World) -> None:
     ready = world.record(on(-1, 10), on(-1, 11))
     late, broken = (world.record(on(-1, hour), on(-1, 23), "UPLOADING") for hour in (12, 13))
 
@@ -181,17 +199,13 @@ def test_what_still_uploads_is_waited_for_by_the_same_run(world: World) -> None:
         world.server.world.jump(broken, "ERRORED")
 
     when(lambda: world.server.ledger.count("get") >= 1, finish)
-    world.run(-1)
+    world.run_day(-1)
     assert world.archived == {ready, late}
 
 
-@of_airflow
-def test_what_nears_its_end_and_is_not_in_the_archive_is_named(world: World) -> None:
+@whole_run
+def test_recordings_that_expire_soon_and_are_not_archived_are_reported(world: World) -> None:
     near = [world.record(on(-5, hour), on(-5, hour + 1)) for hour in (1, 2)]
     world.record(on(-3, 1), on(-3, 2))
-    assert pulled(world.run(-1), "tell_what_expires") == near
-    assert pulled(world.run(-5), "tell_what_expires") == []
-
-
-def pulled(run: Any, task_id: str) -> Any:
-    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
+    assert result_of(world.run_day(-1), "report_expiring") == near
+    assert result_of(world.run_day(-5), "report_expiring") == []

@@ -13,9 +13,9 @@ import pytest
 
 from scripts.local_airflow import LocalAirflow
 from scripts.local_emulator import LocalEmulator
+from tests.support.examples import copy_examples
 
 HERE = Path(__file__).parent
-EXAMPLE_DAGS = HERE.parent.parent / "example_dags"
 ACCOUNT_ID, APP_ID, TOKEN = "account-of-the-tests", "app-of-the-tests", "token-of-the-tests"
 # What the DAG of secrets puts in, of every kind and form.
 SECRETS = {
@@ -79,9 +79,9 @@ def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
 def airflow_stack(emulator_process: LocalEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
     """A healthy Airflow that has the example DAGs and those of `dags` beside this file, all of them paused."""
     dags = tmp_path_factory.mktemp("dags")
-    for folder in (EXAMPLE_DAGS, HERE / "dags"):
-        if folder.exists():
-            shutil.copytree(folder, dags, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    shutil.copytree(HERE / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    # Below the DAGs folder; the demo has them as the DAGs folder itself.
+    copy_examples(dags / "team" / "example_dags")
     connection = emulator_process.connection(ACCOUNT_ID, APP_ID, TOKEN)
     environment = {"AIRFLOW_CONN_REALTIMEKIT_DEFAULT": connection}
     environment |= {f"SYSTEM_SECRET_{name}": value for name, value in SECRETS.items()}

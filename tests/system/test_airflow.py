@@ -49,11 +49,11 @@ def test_the_example_records_waits_without_a_worker_and_makes_its_report(
     report = Path(airflow_stack.api.xcom("example_record_meeting", run_id, "page").removeprefix("file://"))
     assert report.is_relative_to(tmp_path)
     names = {path.name for path in report.parent.iterdir()}
-    assert {"report.html", "contact-sheet.png", "waveform.png", "speech.wav", "facts.json"} <= names
-    facts = json.loads((report.parent / "facts.json").read_text())
+    assert {"report.html", "contact-sheet.png", "waveform.png", "speech.wav", "measurements.json"} <= names
+    measurements = json.loads((report.parent / "measurements.json").read_text())
     recording = airflow_stack.api.xcom("example_record_meeting", run_id, "wait_for_file")
     assert recording["status"] == "UPLOADED"
-    assert facts["duration"] == pytest.approx(recording["recording_duration"], abs=1.0)
+    assert measurements["duration"] == pytest.approx(recording["recording_duration"], abs=1.0)
     ledger = emulator_control.get("ledger").json()
     assert ledger["started"] == [recording["id"]]
     assert ledger["running"] == []

@@ -25,7 +25,7 @@ def test_each_speaker_gets_a_wav_and_a_place_on_the_page(
     assert airflow_stack.wait_for_run(DAG_ID, run_id, timeout=300) == "success"
 
     page = Path(airflow_stack.api.xcom(DAG_ID, run_id, "page").removeprefix("file://"))
-    recording = airflow_stack.api.xcom(DAG_ID, run_id, "wait_for_files")
+    recording = airflow_stack.api.xcom(DAG_ID, run_id, "stop_recording")
     text = page.read_text()
     assert page.is_relative_to(tmp_path / recording["id"])
     assert [text.count(f'aria-label="{name} speaks ') for name in people] == [1, 1, 1]

@@ -1,0 +1,73 @@
+"""The folder of examples is parsed without errors wherever it lies, and its package is not parsed as DAGs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.examples import EXAMPLES, PACKAGE, copy_examples, parse_dags
+
+DAG_IDS = {path.stem for path in EXAMPLES.glob("example_*.py")}
+
+
+@pytest.mark.parametrize("place", [".", "team/example_dags", "my-team/examples of 2026"])
+def test_the_folder_works_wherever_it_lies(tmp_path: Path, place: str) -> None:
+    """As the DAGs folder itself, and anywhere below it; folders need not have names that Python can import."""
+    dags_folder = tmp_path / "dags"
+    copy = copy_examples(dags_folder / place)
+    parsed = parse_dags(dags_folder)
+    assert parsed.errors == {}, place
+    assert set(parsed.dags) == DAG_IDS, place
+    foreign = [file for file in parsed.package if not Path(file).is_relative_to(copy / PACKAGE.name)]
+    assert parsed.package, f"{place}: no DAG imports the package"
+    assert foreign == [], f"{place}: the package was imported from elsewhere"
+
+
+@pytest.mark.parametrize("syntax", ["glob", "regexp"])
+def test_the_package_is_not_parsed_as_dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX", syntax)
+    copy = copy_examples(tmp_path / "dags" / "team" / "example_dags")
+    parsed = parse_dags(tmp_path / "dags")
+    assert sorted(parsed.files) == sorted(str(path) for path in copy.glob("example_*.py")), syntax
+
+
+def test_without_the_ignore_file_the_package_would_be_parsed(tmp_path: Path) -> None:
+    """The test above would notice: the modules are in danger of being parsed."""
+    copy = copy_examples(tmp_path / "dags")
+    (copy / ".airflowignore").unlink()
+    assert {file for file in parse_dags(copy).files if PACKAGE.name in file}, "none was parsed"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_importing_the_package_costs_nothing(path: Path) -> None:
+    """DAG files import it when they are parsed, so its modules import what is large in the functions that need it."""
+    text = path.read_text()
+    assert "pyplot" not in text, f"{path.name}: the state of pyplot is global"
+    imported = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(node.module or "")
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names, path.name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PACKAGE.glob("*.py") if path.name not in ("__init__.py", "object_storage.py")],
+    ids=lambda path: path.name,
+)
+def test_only_one_module_of_the_package_knows_airflow(path: Path) -> None:
+    assert "airflow" not in path.read_text().lower(), path.name
+
+
+def test_the_quickstart_is_short_and_comes_first() -> None:
+    lines = (EXAMPLES / "example_quickstart.py").read_text().splitlines()
+    assert len(lines) <= 40, "somebody who sees it first must understand it at a glance"
+    listed = re.findall(r"^\| \[`(.*?)`\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert listed[0] == "example_quickstart.py"
+    assert {name.removesuffix(".py") for name in listed} == DAG_IDS | {f"{PACKAGE.name}/"}
