@@ -71,3 +71,9 @@ def test_the_quickstart_is_short_and_comes_first() -> None:
     listed = re.findall(r"^\| \[`(.*?)`\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert listed[0] == "example_quickstart.py"
     assert {name.removesuffix(".py") for name in listed} == DAG_IDS | {f"{PACKAGE.name}/"}
+
+
+def test_the_readme_shows_the_quickstart_as_it_is() -> None:
+    """The first DAG that a reader copies is one that the tests run."""
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    assert f"```python\n{(EXAMPLES / 'example_quickstart.py').read_text()}```" in readme
