@@ -52,6 +52,7 @@ check-wheel: $(INSTALLED)  ## build the wheel, install it into an empty environm
 	@exec sh scripts/check_wheel.sh
 
 dist: $(INSTALLED)  ## build the wheel and the source distribution into dist/
+	@rm -rf dist
 	$(RUN) -m uv build --quiet --build-constraints constraints.txt
 
 constraints:  ## update constraints.txt to the newest versions

@@ -31,7 +31,7 @@ with_pip() {
     "$python" -m pip install --quiet --constraint "$constraints" "$@"
 }
 
-echo "Installing about 170 packages into ${python%/bin/python}."
+echo "Installing packages into ${python%/bin/python}. This can take a few minutes."
 if has_own_index; then
     with_pip "$@"
 else
