@@ -4,7 +4,7 @@
 
 Everything is on loopback: one process serves the file with ``sendfile``, another one is moto's S3 server, and each
 way of loading runs in a process of its own. Memory is the peak of what is resident, over what the same process had as
-an idle Airflow task. Needs curl, and ``pip install 'airflow-provider-realtimekit[stores]'``. Exits with 1 where a
+an idle Airflow task. Needs curl, and ``pip install -e '.[amazon]' --group stores-test``. Exits with 1 where a
 target is missed.
 """
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Renews constraints.txt: the newest versions of everything that go with one Airflow, on every supported Python.
-# Wheels only, so that no installation needs a compiler. AIRFLOW names another Airflow.
+# Updates constraints.txt to the newest versions that work with one version of Airflow on every supported Python.
+# AIRFLOW names that version.
 set -eu
 
 airflow=${AIRFLOW:-3.3.2}
@@ -9,11 +9,13 @@ trap 'rm -f "$wanted" "$wanted.out"' EXIT
 
 .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-# uv and hatchling install and build the project.
-printf '%s\n' "apache-airflow==$airflow" uv hatchling >"$wanted"
+# pip, uv and hatchling are not requirements of the project, but install and build it.
+printf '%s\n' "apache-airflow==$airflow" pip uv hatchling >"$wanted"
+# Wheels only, so that no installation needs a compiler.
 .venv/bin/python -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --upgrade \
-    --only-binary :all: --no-header --no-annotate --extra system \
+    --only-binary :all: --no-header --no-annotate \
+    --extra emulator --extra examples --group dev --group system \
     --output-file "$wanted.out" pyproject.toml "$wanted"
-# Constraints on what is not installed do no harm, so the markers go.
+# The markers can go: a constraint on a package that is not installed has no effect.
 sed 's/ *;.*//' "$wanted.out" >constraints.txt
-echo "constraints.txt names $(wc -l <constraints.txt) packages for Airflow $airflow."
+echo "constraints.txt fixes $(wc -l <constraints.txt) packages for Airflow $airflow."

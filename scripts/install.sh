@@ -1,18 +1,20 @@
 #!/bin/sh
-# Installs into a virtual environment: install.sh FOLDER WHAT...
-# The versions are those of constraints.txt, or of another such file that CONSTRAINTS names.
-# uv is tens of times as quick as pip. Where pip alone is configured for a mirror, or uv fails, pip does it.
+# Installs packages into a virtual environment: install.sh FOLDER ARGUMENT...
+# The arguments are those of `pip install`: requirements, -e PATH, --group NAME.
+# CONSTRAINTS names the file that fixes the versions (default: constraints.txt).
+# uv does the work, because it is many times faster than pip. pip does it where uv fails, and where pip is configured
+# with an index of its own, because uv does not read pip's configuration.
 set -eu
 
 python="$1/bin/python"
 shift
 
-# These two hold for the tools that the package is built with: one for pip up to 25, one for later ones.
+# Build backends need constraints of their own: pip up to 25 reads the first variable for them, later ones the second.
 constraints=${CONSTRAINTS:-constraints.txt}
 export PIP_CONSTRAINT="$constraints" PIP_BUILD_CONSTRAINT="$constraints"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-has_mirror() {
+has_own_index() {
     "$python" -m pip config list | grep -q '\.index-url='
 }
 
@@ -23,11 +25,14 @@ with_uv() {
 }
 
 with_pip() {
+    # The option --group came with pip 25.1; the venv module of Python 3.11 and 3.12 brings an older one.
+    "$python" -m pip install --help | grep -e '--group' >/dev/null ||
+         "$python" -m pip install --quiet 'pip>=25.1'
     "$python" -m pip install --quiet --constraint "$constraints" "$@"
 }
 
-echo "Installing into ${python%/bin/python}: some 160 packages."
-if has_mirror; then
+echo "Installing packages into ${python%/bin/python}. This can take a few minutes."
+if has_own_index; then
     with_pip "$@"
 else
     with_uv "$@" || with_pip "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests on distributed Airflow need beside Python: PostgreSQL and Redis. Only the programs are used;
-# the services that the packages may start are not.
+# Installs PostgreSQL and Redis for the tests on distributed Airflow, where they are missing. The tests start servers of
+# their own from these programs; they do not use the services that the system packages may start.
 set -eu
 
 has_postgres() {
@@ -15,19 +15,20 @@ if [ -z "$missing" ]; then
 fi
 
 if ! command -v apt-get >/dev/null; then
-    echo "Needed, and not to be had here by apt-get: $missing. Install it as your system does." >&2
+    echo "Missing: $missing. There is no apt-get here; install it with your system's package manager." >&2
     exit 1
 fi
 as_root=""
 if [ "$(id -u)" -ne 0 ]; then
     if ! sudo -n true 2>/dev/null; then
-        echo "Needed: $missing. Install it: sudo apt-get install --no-install-recommends $missing" >&2
+        echo "Missing: $missing. Install it: sudo apt-get install --no-install-recommends $missing" >&2
         exit 1
     fi
     as_root="sudo -n"
 fi
 echo "Installing $missing."
 export DEBIAN_FRONTEND=noninteractive
-# shellcheck disable=SC2086 (words are to be split)
+# The words must be split.
+# shellcheck disable=SC2086
 install="$as_root apt-get install --yes --quiet --quiet --no-install-recommends $missing"
 $install >/dev/null 2>&1 || { $as_root apt-get update --quiet --quiet && $install; }
