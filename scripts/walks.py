@@ -43,9 +43,10 @@ class Trace:
     _current: dict[int, str] = field(default_factory=dict)
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        path = frame.f_code.co_filename
-        self.requests += event == "call" and frame.f_code.co_name == "send" and path.endswith("httpx/_client.py")
-        if event != "call" or not path.startswith(self.root) or frame.f_code.co_name == "<module>":
+        code = frame.f_code
+        path = code.co_filename
+        self.requests += event == "call" and code.co_qualname == "Request.__init__" and "httpx" in path
+        if event != "call" or not path.startswith(self.root) or code.co_name == "<module>":
             return
         file, thread = path.removeprefix(self.root), threading.get_ident()
         self.calls[file] = self.calls.get(file, 0) + 1
