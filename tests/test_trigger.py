@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
 )
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from airflow_provider_realtimekit.waiting import poller, shared, source
+from airflow_provider_realtimekit.waiting import poller, shared
 from airflow_provider_realtimekit.waiting.outcome import Wait, fault_event, result_from_event, status_history
 from tests.conftest import TOKEN
 from tests.tasks import first_event, when
@@ -122,13 +122,13 @@ def test_a_thousand_waits_cost_one_look_at_the_connection_and_few_requests(
             super().__init__(*args, **kwargs)
             built.append(self)
 
-    class Hook(source.RealtimeKitHook):
+    class Hook(shared.RealtimeKitHook):
         async def get_async_credentials(self) -> Any:
             reads.append(self.realtimekit_conn_id)
             return await super().get_async_credentials()
 
     monkeypatch.setattr(poller, "AsyncClient", Counted)
-    monkeypatch.setattr(source, "RealtimeKitHook", Hook)
+    monkeypatch.setattr(shared, "RealtimeKitHook", Hook)
     ids = emulator.world.seed(1000, status="UPLOADED")
 
     async def wait_for_all() -> list[Any]:

@@ -19,7 +19,7 @@ import pytest
 from airflow_provider_realtimekit.api import rate_limit
 from airflow_provider_realtimekit.api.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.api.retry import RetryPolicy
-from airflow_provider_realtimekit.waiting import entries, outcome, planner, poller, shared, source
+from airflow_provider_realtimekit.waiting import outcome, planner, poller, shared, waiter
 from airflow_provider_realtimekit.waiting.outcome import Event, Wait
 from airflow_provider_realtimekit.waiting.poller import Poller
 from airflow_provider_realtimekit.waiting.shared import wait_for
@@ -193,7 +193,7 @@ class Stage:
 
     def _set(self, patch: pytest.MonkeyPatch) -> None:
         clock = SimpleNamespace(time=lambda: START.timestamp() + self.loop.time(), strftime=lambda *_: "", gmtime=int)
-        for module in (entries, planner, outcome):
+        for module in (waiter, planner, outcome):
             patch.setattr(module, "time", clock)
         patch.setattr(rate_limit, "_limiters", {})
         patch.setattr(rate_limit, "RateLimiter", lambda gate=rate_limit.RateLimiter: gate(clock=self.loop.time))
@@ -201,7 +201,7 @@ class Stage:
         patch.setattr(shared, "sources", {})
         patch.setattr(shared, "Poller", lambda *given, make=Poller: self._keep(make(*given)))
         patch.setattr(poller, "AsyncClient", self._client)
-        patch.setattr(source, "RealtimeKitHook", self._hook)
+        patch.setattr(shared, "RealtimeKitHook", self._hook)
 
     def _keep(self, made: Poller) -> Poller:
         self.pollers.append(made)
