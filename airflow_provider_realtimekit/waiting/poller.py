@@ -1,18 +1,21 @@
-"""The poller: decides when a round begins, and what becomes of the waits after one that failed."""
+"""The poller: when a poll round begins, how its requests are sent, and what a failed round means for the waits.
+
+All waits with the same credentials share one :class:`Poller`. A :class:`PollRound` polls whatever is due soon.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from airflow_provider_realtimekit import metrics
+from airflow.providers.common.compat.sdk import Stats
+
 from airflow_provider_realtimekit.api.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.api.recordings import RecordingsAPI
-from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -24,235 +27,231 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
 )
 from airflow_provider_realtimekit.models import Recording
-from airflow_provider_realtimekit.waiting.outcome import Event, fault_event
-from airflow_provider_realtimekit.waiting.planner import Economy, Subject, ask, plan, read_list
-from airflow_provider_realtimekit.waiting.waiter import Book, Entry, Sign
+from airflow_provider_realtimekit.waiting.outcome import Clock, Event, fault_event, fetch_awaited
+from airflow_provider_realtimekit.waiting.planner import ListCostModel, PollTarget, plan, poll_list
+from airflow_provider_realtimekit.waiting.waiter import Signal, Waiter, WaiterRegistry
 
-# Triggers that start together, as after a restart, are looked at together.
+# Triggers that start together, as after a restart of the triggerer, are polled together.
 GATHER_SECONDS = 0.5
-# Between failed looks: as long again as the outage has lasted, within these bounds.
+# Between failed rounds: as long again as the outage has lasted, within these bounds in seconds.
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-# How many GETs of a round are under way at a time.
+# GETs of one round that are under way at a time: a crowd of them would hold up the loop and hit the rate limit.
 IN_FLIGHT = 5
 
-# Takes its time: it waits for a log.
-Tell = Callable[[str], Awaitable[None]]
+# Writes a line to a task's log; it waits, because Airflow may not read that log for a while.
+Log = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What the rounds of a poller share."""
+class PollContext:
+    """What all rounds of a poller share."""
 
     client: AsyncClient
     api: RecordingsAPI
-    book: Book
-    economy: Economy
+    registry: WaiterRegistry
+    costs: ListCostModel
 
 
-class Look:
-    """One round.
+class PollRound:
+    """Polls some targets once and delivers each result as soon as it is there.
 
-    :param subjects: what to look for
-    :param calm: the share of its interval after which whatever is answered is due again
+    :param targets: what to poll
+    :param interval_factor: the share of its interval after which an answered target is due again
 
-    ``open`` is what no answer has come for yet, ``errors`` what went wrong with single ones of that.
+    ``unanswered`` are the targets without an answer so far, ``errors`` what went wrong with single ones of these.
     """
 
-    def __init__(self, desk: Desk, subjects: Sequence[Subject], calm: float) -> None:
-        self._desk = desk
-        self._calm = calm
-        self._bad_in_a_row = 0
-        self.open = dict.fromkeys(subjects)
-        self.errors: dict[Subject, RealtimeKitError] = {}
+    def __init__(self, context: PollContext, targets: Iterable[PollTarget], interval_factor: float) -> None:
+        self._context = context
+        self._interval_factor = interval_factor
+        self._errors_in_a_row = 0
+        self.unanswered = dict.fromkeys(targets)
+        self.errors: dict[PollTarget, RealtimeKitError] = {}
 
     async def run(self) -> None:
-        """Look for all.
+        """Poll all targets.
 
-        :raises RealtimeKitError: the API answers nobody; what is wrong with one recording is noted in ``errors``
+        :raises RealtimeKitError: when nothing is answered any more; an error of one target goes to ``errors``
         """
-        one_by_one, listed = plan(self.open, self._desk.economy)
-        if listed:
-            await self._read_list(listed)
-            one_by_one += [subject for subject in listed if subject in self.open]
-        left = iter(one_by_one)
+        to_get, to_list = plan(self.unanswered, self._context.costs)
+        if to_list:
+            pages = poll_list(self._context.api, to_list, self._context.costs, self._on_result)
+            try:
+                await self._context.client.run(pages, polling=True)
+            except RealtimeKitNotFoundError as error:
+                # A list is not found only when the account or the app is not: no target can be found then.
+                self._end(list(self.unanswered), error)
+            to_get += [target for target in to_list if target in self.unanswered]
+        remaining = iter(to_get)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(IN_FLIGHT, len(one_by_one))):
-                    group.create_task(self._ask_on(left))
+                for _ in range(min(IN_FLIGHT, len(to_get))):
+                    group.create_task(self._get_each(remaining))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _read_list(self, subjects: list[Subject]) -> None:
-        pages = read_list(self._desk.api, subjects, self._desk.economy, self._hand_out)
-        try:
-            await self._desk.client.run(pages, polling=True)
-        except RealtimeKitNotFoundError as error:
-            # There is no such account or app.
-            self._end(list(self.open), error)
-
-    async def _ask_on(self, left: Iterator[Subject]) -> None:
-        """Ask for one after the other; what is wrong with one recording holds up no other."""
-        for subject in left:
-            if subject not in self.open:
+    async def _get_each(self, remaining: Iterator[PollTarget]) -> None:
+        """Get one target after the other. What is wrong with one must not hold up the others."""
+        for target in remaining:
+            if target not in self.unanswered:
                 continue
             try:
-                recording = await self._desk.client.run(ask(self._desk.api, subject), polling=True)
+                flow = fetch_awaited(self._context.api, target)
+                recording = await self._context.client.run(flow, polling=True)
             except (RealtimeKitNotFoundError, RealtimeKitInputError) as error:
-                self._end([subject], error)
+                self._end([target], error)
             except (RealtimeKitAuthError, RealtimeKitRateLimitError):
                 raise
             except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as error:
-                self._note(subject, error)
+                self._errors_in_a_row += 1
+                # One more than can be under way: it is the API that does not answer, not a recording that is broken.
+                if self._errors_in_a_row > IN_FLIGHT:
+                    raise
+                self.errors[target] = error
             else:
-                self._bad_in_a_row = 0
-                self._hand_out(subject, recording)
+                self._errors_in_a_row = 0
+                self._on_result(target, recording)
 
-    def _note(self, subject: Subject, error: RealtimeKitError) -> None:
-        self._bad_in_a_row += 1
-        if self._bad_in_a_row > IN_FLIGHT:
-            raise error
-        self.errors[subject] = error
+    def _on_result(self, target: PollTarget, recording: Recording | None) -> None:
+        self.unanswered.pop(target, None)
+        now = asyncio.get_running_loop().time()
+        self._context.registry.deliver(target, recording, now, self._interval_factor)
 
-    def _hand_out(self, subject: Subject, recording: Recording | None) -> None:
-        self.open.pop(subject, None)
-        self._desk.book.hand_out(subject, recording, asyncio.get_running_loop().time(), self._calm)
-
-    def _end(self, subjects: list[Subject], error: Exception) -> None:
-        for subject in subjects:
-            del self.open[subject]
-        self._desk.book.end(subjects, error)
+    def _end(self, targets: list[PollTarget], error: RealtimeKitError) -> None:
+        for target in targets:
+            del self.unanswered[target]
+        self._context.registry.end(targets, error)
 
 
 class Poller:
-    """Looks for all waits with the same credentials.
+    """Polls for all waits with the same credentials, while there are any. Must be made on the loop that it runs on.
 
-    :param credentials: who asks
-    :param forget: is called with it when its last wait leaves, so that nobody joins while it closes
+    :param credentials: whose recordings are polled
+    :param client: sends the requests; the poller closes it
+    :param on_idle: is called when the last wait leaves, before the client is closed: nobody may join after that
+    :param clock: seconds since the epoch
     """
 
-    def __init__(self, credentials: Credentials, forget: Callable[[Poller], None]) -> None:
+    def __init__(
+        self, credentials: Credentials, client: AsyncClient, on_idle: Callable[[], object], clock: Clock
+    ) -> None:
         self.credentials = credentials
-        self.loop = asyncio.get_running_loop()
-        self.book = Book()
-        self._forget = forget
-        self._client = AsyncClient(credentials, RetryPolicy(retry_timeout=0.0))
-        self._desk = Desk(self._client, credentials.api, self.book, Economy())
-        self._has_looked = False
+        self.registry = WaiterRegistry()
+        self._client = client
+        self._context = PollContext(client, credentials.api, self.registry, ListCostModel(clock=clock))
+        self._on_idle = on_idle
+        self._loop = asyncio.get_running_loop()
+        self._has_polled = False
         self._joined = asyncio.Event()
         self._wakes_at = math.inf
         self._task: asyncio.Task[None] | None = None
 
-    async def wait(self, entry: Entry, tell: Tell) -> Event | None:
-        """Wait to the end of a wait; told is each change of status.
+    async def wait(self, waiter: Waiter, log: Log) -> Event | None:
+        """Wait to the end of a wait, and log each change of status.
 
-        :returns: the event that ends the wait, or ``None`` if it must go on with other credentials
+        :returns: the event that ends the wait, or ``None`` when it must go on with other credentials
         """
-        self._join(entry)
-        # The deadline may pass while the quota, or a server that does not answer, holds the last look back.
-        alarm = None if math.isinf(entry.remaining) else self.loop.call_later(entry.remaining, entry.expire)
+        self._join(waiter)
+        # The rate limit, or a server that does not answer, may hold the last poll back beyond the deadline.
+        seconds_left = waiter.seconds_left()
+        alarm = None if math.isinf(seconds_left) else self._loop.call_later(seconds_left, waiter.expire)
         try:
-            while isinstance(news := await entry.hear(), str):
-                await tell(news)
-            return None if news is Sign.MOVE else news
+            while isinstance(message := await waiter.next_message(), str):
+                await log(message)
+            return None if message is Signal.CHANGE_POLLER else message
         finally:
             if alarm is not None:
                 alarm.cancel()
-            await self._leave(entry)
+            await self._leave(waiter)
 
-    def _join(self, entry: Entry) -> None:
-        now = self.loop.time()
-        # Those that start together are looked at together, soon; one that joins later when its time has come.
-        first_look = entry.interval * _calm() if self._has_looked else min(entry.interval, GATHER_SECONDS)
-        if not entry.over:
-            entry.due, entry.answered = now + first_look, now
-        self.book.add(entry)
-        _count(1)
-        if entry.next_look(now) < self._wakes_at:
-            # Only then: to search all waits anew for each of thousands that join would take time squared.
+    def _join(self, waiter: Waiter) -> None:
+        now = self._loop.time()
+        # The first ones are polled together, and soon. One that joins later waits for its interval: polled at once,
+        # hundreds that join one by one would cost a round each.
+        delay = waiter.interval * _draw_interval_factor() if self._has_polled else min(waiter.interval, GATHER_SECONDS)
+        if not waiter.is_over:
+            waiter.due, waiter.answered_at = now + delay, now
+        self.registry.add(waiter)
+        if waiter.next_poll_at(now) < self._wakes_at:
+            # Only then: to search all waiters for each of thousands that join would take quadratic time.
             self._joined.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="realtimekit-poller")
 
-    async def _leave(self, entry: Entry) -> None:
-        self.book.remove(entry)
-        _count(-1)
-        if not self.book and self._task is not None:
-            self._forget(self)
+    async def _leave(self, waiter: Waiter) -> None:
+        self.registry.remove(waiter)
+        if not self.registry and self._task is not None:
+            self._on_idle()
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         try:
-            while self.book:
-                await self._sleep()
-                await self._round()
+            while self.registry:
+                await self._sleep_until_due()
+                await self._poll()
         finally:
             await self._client.close()
 
-    async def _sleep(self) -> None:
-        """Sleep until the first look is due; whoever joins meanwhile may make that earlier."""
-        while (due := self.book.next_look(self.loop.time())) > self.loop.time():
+    async def _sleep_until_due(self) -> None:
+        while (due := self.registry.next_poll_at(self._loop.time())) > self._loop.time():
             self._joined.clear()
             self._wakes_at = due
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(None if math.isinf(due) else due):
                     await self._joined.wait()
 
-    async def _round(self) -> None:
-        now = self.loop.time()
-        self._has_looked = True
-        look = Look(self._desk, self.book.near(now), _calm())
-        oldest = min((entry.answered for entry in self.book.of(look.open)), default=now)
+    async def _poll(self) -> None:
+        """Run one round, and decide what its result means for the waits."""
+        now = self._loop.time()
+        self._has_polled = True
+        poll_round = PollRound(self._context, self.registry.near_targets(now), _draw_interval_factor())
+        oldest = min((waiter.answered_at for waiter in self.registry.with_targets(poll_round.unanswered)), default=now)
         try:
-            await look.run()
+            await poll_round.run()
         except RealtimeKitAuthError as error:
-            await self._refused(look.open, error)
+            await self._on_refusal(poll_round.unanswered, error)
         except RealtimeKitError as error:
-            metrics.round_ended("failed", self.loop.time() - oldest)
-            self._again(dict.fromkeys(look.open, error) | look.errors)
-        except Exception as error:  # a defect of ours must not leave the waits hanging
-            self.book.end(look.open, error)
+            _report_round("failed", self._loop.time() - oldest)
+            self._poll_again_soon(dict.fromkeys(poll_round.unanswered, error) | poll_round.errors)
+        except Exception as error:  # a defect of this provider must not leave the waits hanging
+            self.registry.end(poll_round.unanswered, error)
         else:
-            metrics.round_ended("answered", self.loop.time() - oldest)
-            self._answered(look)
+            _report_round("answered", self._loop.time() - oldest)
+            # The token is a good one.
+            for connection in {waiter.connection for waiter in self.registry}:
+                connection.refused.clear()
+            self._poll_again_soon(poll_round.errors)
 
-    def _answered(self, look: Look) -> None:
-        """Have what went wrong with single recordings looked at again; the token is a good one."""
-        for source in {entry.source for entry in self.book}:
-            source.refused.clear()
-        self._again(look.errors)
+    def _poll_again_soon(self, errors: Mapping[PollTarget, RealtimeKitError]) -> None:
+        """Poll targets that failed again after a pause that grows with the outage."""
+        # One draw for all: with one each they would fall out of step, and each cost a round of its own.
+        now, draw = self._loop.time(), random.uniform(0.5, 1.0)
+        for waiter in self.registry.with_targets(errors):
+            waiter.due = now + draw * min(LONGEST_PAUSE, SHORTEST_PAUSE + waiter.failing_for(now))
+            waiter.on_error(errors[waiter.target], now, self.credentials.retry_timeout)
 
-    def _again(self, errors: Mapping[Subject, RealtimeKitError]) -> None:
-        """Look again after a pause that grows with the outage; one draw for all, lest they fall out of step."""
-        now, draw = self.loop.time(), random.uniform(0.5, 1.0)
-        for entry in self.book.of(errors):
-            entry.due = now + draw * min(LONGEST_PAUSE, SHORTEST_PAUSE + entry.silence(now))
-            entry.fail(errors[entry.subject], now, self.credentials.retry_timeout)
-
-    async def _refused(self, subjects: Iterable[Subject], error: RealtimeKitAuthError) -> None:
-        """Read the connections again: a token may have been rotated. What has nothing new to say is over."""
-        sources = list({entry.source for entry in self.book})
-        found = await asyncio.gather(*(source.renew(self.credentials) for source in sources))
-        renewed = dict(zip(sources, found, strict=True))
-        for entry in self.book:
-            if renewed.get(entry.source) is True:
-                entry.move()
-        for entry in self.book.of(subjects):
-            if (outcome := renewed.get(entry.source, True)) is not True:
-                entry.end(fault_event(outcome or error))
+    async def _on_refusal(self, targets: Iterable[PollTarget], error: RealtimeKitAuthError) -> None:
+        """Read the connections again, because a token may have been rotated. End the waits that gain nothing by it."""
+        connections = list({waiter.connection for waiter in self.registry})
+        found = await asyncio.gather(*(connection.read_again(self.credentials) for connection in connections))
+        changed = dict(zip(connections, found, strict=True))
+        for waiter in self.registry:
+            if changed.get(waiter.connection) is True:
+                waiter.change_poller()
+        for waiter in self.registry.with_targets(targets):
+            # A waiter that joined while the connections were read is polled in the next round.
+            if (result := changed.get(waiter.connection, True)) is not True:
+                waiter.end(fault_event(result or error))
 
 
-def _calm() -> float:
-    """Draw the share of an interval after which to look again, lest several triggerers fall into step."""
+def _draw_interval_factor() -> float:
+    # Jitter, so that the pollers of several triggerers do not stay in step. It only shortens the interval, which is
+    # what a user is promised.
     return random.uniform(0.85, 1.0)
 
 
-_waits = 0
-
-
-def _count(change: int) -> None:
-    """Keep the gauge of all waits of the process."""
-    global _waits
-    _waits += change
-    metrics.waits(_waits)
+def _report_round(outcome: str, staleness: float) -> None:
+    Stats.incr("realtimekit.rounds", tags={"outcome": outcome})
+    Stats.gauge("realtimekit.staleness", staleness)

@@ -1,4 +1,8 @@
-"""One wait in the triggerer: when it is to be looked at, what it saw, and what it is told."""
+"""One wait in the triggerer, and the registry of all that share a poller: when to poll, what a result does to a wait.
+
+A :class:`Waiter` decides when its recording has to be polled, whether a result ends its wait, and what its trigger
+is told. The :class:`WaiterRegistry` finds the waiters that are due and delivers results to them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_realtimekit.exceptions import (
@@ -20,6 +25,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.waiting.outcome import (
+    Clock,
     Event,
     Wait,
     evaluate,
@@ -27,190 +33,198 @@ from airflow_provider_realtimekit.waiting.outcome import (
     is_past_deadline,
     timeout_event,
 )
-from airflow_provider_realtimekit.waiting.planner import Subject
+from airflow_provider_realtimekit.waiting.planner import PollTarget
 
 if TYPE_CHECKING:
-    from airflow_provider_realtimekit.waiting.shared import Source
+    from airflow_provider_realtimekit.waiting.shared import SharedConnection
 
-# How long after a wait's deadline its last look may take.
-GRACE_SECONDS = 15.0
-
-
-class Sign(Enum):
-    """What an entry is told beside words and its event."""
-
-    MOVE = "the credentials were replaced: go on with the poller of the new ones"
+# Seconds after the deadline in which the last poll may still be answered.
+_GRACE_SECONDS = 15.0
 
 
+class Signal(Enum):
+    """What a waiter's trigger has to do, besides logging a line or ending with an event."""
+
+    CHANGE_POLLER = "the connection has other credentials now: go on with the poller of these"
+
+
+Message = str | Event | Signal
+
+
+# Slots, and no recording kept: each object that lives for long brings the next full garbage collection nearer, and
+# that holds up the loop. There may be thousands of waiters.
 @dataclass(eq=False, slots=True)
-class Entry:
-    """One wait that goes on in this process; it outlives a change of credentials. Times are on the loop's clock.
+class Waiter:
+    """One wait in this process. It stays the same when the credentials change. Times are on the loop's clock.
 
-    It is made of few objects, and keeps no recording: every object that lives for long brings the interpreter's next
-    full garbage collection nearer, and that holds up the loop.
-
-    :param wait: what for, and how long
-    :param source: the connection that it came by
-    :param interval: seconds between two looks
-    :param due: when it is to be looked at again at the latest; never, while infinite
-    :param answered: when the API last answered for it
-    :param failing_since: when a look for it first failed, since the API last answered for it
+    :param wait: what is awaited, and for how long
+    :param connection: the connection that the wait names
+    :param interval: seconds between two polls
+    :param clock: seconds since the epoch, for the deadline
+    :param due: when to poll at the latest (infinite: not before it joins a poller)
+    :param answered_at: when the API last answered a poll for it
+    :param failing_since: when the first poll failed since the API last answered (``None``: none failed)
     """
 
     wait: Wait
-    source: Source
+    connection: SharedConnection
     interval: float
-    subject: Subject = field(init=False)
+    clock: Clock = time.time
+    target: PollTarget = field(init=False)
     due: float = math.inf
-    answered: float = 0.0
+    answered_at: float = 0.0
     failing_since: float | None = None
-    has_been_seen: bool = False
-    over: bool = False
+    has_been_polled: bool = False
+    is_over: bool = False
     _status: str | None = None
-    _seen: str | None = None
-    _story: tuple[tuple[str, str], ...] = ()
-    _news: list[str | Event | Sign] = field(default_factory=list)
-    _waker: asyncio.Future[None] | None = None
+    # The recording as JSON text: one object instead of a tree of them.
+    _last_recording: str | None = None
+    _status_history: tuple[tuple[str, str], ...] = ()
+    _messages: list[Message] = field(default_factory=list)
+    _wake_up: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
-        self.subject = Subject.of(self.wait)
+        self.target = PollTarget.of(self.wait, self.clock)
 
-    @property
-    def remaining(self) -> float:
-        """Seconds until it ends at the latest, whatever the API does."""
-        return math.inf if self.wait.deadline is None else max(0.0, self.wait.deadline - time.time()) + GRACE_SECONDS
+    def seconds_left(self) -> float:
+        """Return the seconds until the wait ends even if the API does not answer."""
+        if self.wait.deadline is None:
+            return math.inf
+        return max(0.0, self.wait.deadline - self.clock()) + _GRACE_SECONDS
 
-    def next_look(self, now: float) -> float:
-        """Return when it is to be looked at: when it is due, or at its deadline."""
+    def next_poll_at(self, now: float) -> float:
+        """Return when to poll: when due, or at the deadline if that comes first."""
         if self.due == math.inf or self.wait.deadline is None:
             return self.due
-        return min(self.due, now + max(0.0, self.wait.deadline - time.time()))
+        return min(self.due, now + max(0.0, self.wait.deadline - self.clock()))
 
-    def silence(self, now: float) -> float:
-        """Return for how many seconds looks for it have failed."""
+    def failing_for(self, now: float) -> float:
+        """Return for how many seconds its polls have failed."""
         return 0.0 if self.failing_since is None else now - self.failing_since
 
-    async def hear(self) -> str | Event | Sign:
-        """Return what it is told next: a change of status in words, or, last, how it ends or goes on."""
-        while not self._news:
-            self._waker = asyncio.get_running_loop().create_future()
-            await self._waker
-        return self._news.pop(0)
+    async def next_message(self) -> Message:
+        """Wait for the next message: a line for the log, or as the last one the event or a signal."""
+        while not self._messages:
+            self._wake_up = asyncio.get_running_loop().create_future()
+            await self._wake_up
+        return self._messages.pop(0)
 
-    def take(self, recording: Recording | None, now: float) -> None:
-        """Take what a round saw, and end the wait if that ends it."""
-        if self.over:
+    def on_result(self, recording: Recording | None, now: float) -> None:
+        """Note what a poll showed, and end the wait if that ends it."""
+        if self.is_over:
             return
-        self.answered, self.failing_since = now, None
+        self.answered_at, self.failing_since = now, None
         if recording is not None and recording.status != self._status:
-            self._note(recording)
-        self.has_been_seen = True
-        event = evaluate(recording, self.wait)
-        if event is None and is_past_deadline(self.wait):
+            self._status = str(recording.status)
+            self._last_recording = json.dumps(recording.to_json())
+            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock()))
+            self._status_history += ((moment, self._status),)
+            # The status at the first poll is no change; to log it for thousands at once would hold up the loop.
+            if self.has_been_polled:
+                self._send(f"Recording {recording.id} is {recording.status}")
+        self.has_been_polled = True
+        event = evaluate(recording, self.wait, self.clock)
+        if event is None and is_past_deadline(self.wait, self.clock):
             event = timeout_event(recording)
         if event is not None:
             self.end(event)
 
-    def fail(self, error: RealtimeKitError, now: float, retry_timeout: float) -> None:
-        """Take note of a look that failed, and give up once no good answer has come for too long."""
+    def on_error(self, error: RealtimeKitError, now: float, retry_timeout: float) -> None:
+        """Note that a poll failed, and end the wait after too long without an answer.
+
+        :param retry_timeout: seconds that polls may fail before the wait ends
+        """
         if isinstance(error, RealtimeKitRateLimitError):
-            # Being told to slow down is an answer, too; the gate sees to it.
+            # A 429 is an answer, too. The rate limiter slows the requests down.
             self.failing_since = None
         elif self.failing_since is None:
             self.failing_since = now
-        if is_past_deadline(self.wait):
+        if is_past_deadline(self.wait, self.clock):
             self.expire()
-        elif self.silence(now) > retry_timeout:
-            self.end(fault_event(_silent(error, self.silence(now))))
+        elif (seconds := self.failing_for(now)) > retry_timeout:
+            self.end(fault_event(_add_duration(error, seconds)))
 
     def expire(self) -> None:
-        """End the wait with its deadline passed, and what was seen when the status last changed."""
-        self.end(timeout_event(Recording.model_validate_json(self._seen) if self._seen else None))
+        """End the wait because its deadline passed, with the recording as of its last change of status."""
+        recording = Recording.model_validate_json(self._last_recording) if self._last_recording else None
+        self.end(timeout_event(recording))
 
     def end(self, event: Event) -> None:
-        """End the wait, once."""
-        if not self.over:
-            self.over, self.due = True, math.inf
-            self._tell({**event, "status_history": [list(step) for step in self._story]})
+        """End the wait, unless it has ended."""
+        if not self.is_over:
+            self.is_over, self.due = True, math.inf
+            self._send({**event, "status_history": [list(step) for step in self._status_history]})
 
-    def move(self) -> None:
-        """Have it go on with another poller."""
-        if not self.over:
+    def change_poller(self) -> None:
+        """Have the wait go on with another poller, unless it has ended."""
+        if not self.is_over:
             self.due = math.inf
-            self._tell(Sign.MOVE)
+            self._send(Signal.CHANGE_POLLER)
 
-    def _note(self, recording: Recording) -> None:
-        self._status = str(recording.status)
-        self._seen = json.dumps(recording.to_json())
-        self._story += ((time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self._status),)
-        # What it was at the first look is no change; telling that of thousands at once would stall the loop.
-        if self.has_been_seen:
-            self._tell(f"Recording {recording.id} is {recording.status}")
-
-    def _tell(self, news: str | Event | Sign) -> None:
-        self._news.append(news)
-        if self._waker is not None and not self._waker.done():
-            self._waker.set_result(None)
+    def _send(self, message: Message) -> None:
+        self._messages.append(message)
+        if self._wake_up is not None and not self._wake_up.done():
+            self._wake_up.set_result(None)
 
 
-def _silent(error: RealtimeKitError, seconds: float) -> RealtimeKitError:
-    """Say for how long there was no good answer, in an error of the same class."""
-    message = f"no good answer for {seconds:.0f} s: {error}"
+def _add_duration(error: RealtimeKitError, seconds: float) -> RealtimeKitError:
+    """Return an error of the same class that says for how long the polls have failed."""
+    message = f"no good answer for {seconds:.0f} s, the last error was: {error}"
     details: dict[str, Any] = vars(error)
     if isinstance(error, RealtimeKitAPIError | RealtimeKitConnectionError | RealtimeKitResponseError):
         return type(error)(message, **details)
     return RealtimeKitError(message)
 
 
-class Book:
-    """Entries by subject; several may look for the same."""
+class WaiterRegistry:
+    """The waiters of one poller, by target. Several may have the same one."""
 
     def __init__(self) -> None:
-        self._entries: dict[Subject, set[Entry]] = {}
+        self._waiters: dict[PollTarget, set[Waiter]] = {}
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter([entry for entries in self._entries.values() for entry in entries])
+    def __iter__(self) -> Iterator[Waiter]:
+        return chain.from_iterable(self._waiters.values())
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self._waiters)
 
-    def add(self, entry: Entry) -> None:
-        """Enter a wait."""
-        self._entries.setdefault(entry.subject, set()).add(entry)
+    def add(self, waiter: Waiter) -> None:
+        """Add a waiter."""
+        self._waiters.setdefault(waiter.target, set()).add(waiter)
 
-    def remove(self, entry: Entry) -> None:
-        """Strike out a wait."""
-        entries = self._entries[entry.subject]
-        entries.discard(entry)
-        if not entries:
-            del self._entries[entry.subject]
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a waiter."""
+        waiters = self._waiters[waiter.target]
+        waiters.discard(waiter)
+        if not waiters:
+            del self._waiters[waiter.target]
 
-    def of(self, subjects: Iterable[Subject]) -> list[Entry]:
-        """Return the waits for some subjects."""
-        return [entry for subject in subjects for entry in self._entries.get(subject, ())]
+    def with_targets(self, targets: Iterable[PollTarget]) -> list[Waiter]:
+        """Return the waiters that have one of these targets."""
+        return [waiter for target in targets for waiter in self._waiters.get(target, ())]
 
-    def next_look(self, now: float) -> float:
-        """Return when the first of all is to be looked at."""
-        return min((entry.next_look(now) for entry in self), default=math.inf)
+    def next_poll_at(self, now: float) -> float:
+        """Return when the first of all waiters has to be polled."""
+        return min((waiter.next_poll_at(now) for waiter in self), default=math.inf)
 
-    def near(self, now: float) -> list[Subject]:
-        """Return what a round looks for: whatever would be due within half of its interval anyway."""
+    def near_targets(self, now: float) -> list[PollTarget]:
+        """Return the targets that are due within half of their interval: to poll these now saves a later round."""
         return [
-            subject
-            for subject, entries in self._entries.items()
-            if any(entry.next_look(now) <= now + entry.interval / 2 for entry in entries)
+            target
+            for target, waiters in self._waiters.items()
+            if any(waiter.next_poll_at(now) <= now + waiter.interval / 2 for waiter in waiters)
         ]
 
-    def hand_out(self, subject: Subject, recording: Recording | None, now: float, calm: float) -> None:
-        """Tell those who look for a subject what was seen.
+    def deliver(self, target: PollTarget, recording: Recording | None, now: float, interval_factor: float) -> None:
+        """Deliver a result to the waiters of a target.
 
-        :param calm: the share of its interval after which each is due again
+        :param interval_factor: the share of its interval after which each is due again
         """
-        for entry in self._entries.get(subject, ()):
-            entry.due = now + calm * entry.interval
-            entry.take(recording, now)
+        for waiter in self._waiters.get(target, ()):
+            waiter.due = now + interval_factor * waiter.interval
+            waiter.on_result(recording, now)
 
-    def end(self, subjects: Iterable[Subject], error: Exception) -> None:
-        """End all waits for some subjects with an error."""
-        for entry in self.of(subjects):
-            entry.end(fault_event(error))
+    def end(self, targets: Iterable[PollTarget], error: Exception) -> None:
+        """End the waits for these targets with an error."""
+        for waiter in self.with_targets(targets):
+            waiter.end(fault_event(error))

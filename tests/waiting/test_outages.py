@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from tests.api.support import CREDENTIALS, no, ok
-
-from .worlds import ROUND, Life, Stage, deadline, lives
+from tests.support.waiting import ROUND, Life, Stage, deadline, lives
 
 
 def crowd(name: str, count: int, *, listed: bool = True) -> list[Life]:

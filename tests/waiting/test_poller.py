@@ -15,8 +15,7 @@ from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from airflow_provider_realtimekit.waiting.poller import GATHER_SECONDS
 from tests.api.support import CREDENTIALS
-
-from .worlds import ROUND, Life, Stage, at, deadline, lives
+from tests.support.waiting import ROUND, Life, Stage, at, deadline, lives
 
 
 def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_one_round() -> None:
@@ -27,8 +26,8 @@ def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_o
         tasks = [asyncio.create_task(stage.wait(wait)) for wait in waits]
         await asyncio.sleep(10)
         (poller,) = stage.pollers
-        assert all(entry.has_been_seen for entry in poller.book), "everybody was looked at in the first round"
-        assert stage.told == []
+        assert all(waiter.has_been_polled for waiter in poller.registry), "everybody was looked at in the first round"
+        assert stage.logged == []
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -133,7 +132,7 @@ def test_a_recording_of_a_meeting_that_appears_late_is_waited_for() -> None:
     wait = Wait(meeting_id="m-1", invoked_after=at(0))
     event = stage.run(lambda: stage.wait(wait))
     assert (event["outcome"], event["recording"]["id"]) == ("uploaded", "late")
-    assert stage.told == ["Recording late is RECORDING", "Recording late is UPLOADED"]
+    assert stage.logged == ["Recording late is RECORDING", "Recording late is UPLOADED"]
 
 
 def test_a_wait_cancelled_at_any_step_leaves_nothing_behind() -> None:

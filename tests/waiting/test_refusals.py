@@ -10,8 +10,7 @@ import pytest
 
 from airflow_provider_realtimekit.api.client import Credentials
 from tests.api.support import CREDENTIALS, no
-
-from .worlds import Life, Stage
+from tests.support.waiting import Life, Stage
 
 ROTATED = replace(CREDENTIALS, token="cfTok-the-next-one")
 
