@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -82,36 +83,45 @@ class PollRound:
             except RealtimeKitNotFoundError as error:
                 # A list is not found only when the account or the app is not: no target can be found then.
                 self._end(list(self.unanswered), error)
+                return
             to_get += [target for target in to_list if target in self.unanswered]
-        remaining = iter(to_get)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(IN_FLIGHT, len(to_get))):
-                    group.create_task(self._get_each(remaining))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await self._get(deque(to_get))
 
-    async def _get_each(self, remaining: Iterator[PollTarget]) -> None:
-        """Get one target after the other. What is wrong with one must not hold up the others."""
-        for target in remaining:
-            if target not in self.unanswered:
-                continue
-            try:
-                flow = fetch_awaited(self._context.api, target)
-                recording = await self._context.client.run(flow, polling=True)
-            except (RealtimeKitNotFoundError, RealtimeKitInputError) as error:
-                self._end([target], error)
-            except (RealtimeKitAuthError, RealtimeKitRateLimitError):
+    async def _get(self, targets: deque[PollTarget]) -> None:
+        """Get targets one by one, some at a time."""
+        requests: dict[asyncio.Task[Recording | None], PollTarget] = {}
+        try:
+            while targets or requests:
+                while targets and len(requests) < IN_FLIGHT:
+                    target = targets.popleft()
+                    flow = fetch_awaited(self._context.api, target)
+                    requests[asyncio.create_task(self._context.client.run(flow, polling=True))] = target
+                done, _ = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+                for request in done:
+                    self._on_answer(requests[request], request)
+                    del requests[request]
+        finally:
+            for request in requests:
+                request.cancel()
+            await asyncio.gather(*requests, return_exceptions=True)
+
+    def _on_answer(self, target: PollTarget, request: asyncio.Task[Recording | None]) -> None:
+        """Deliver the result of a GET. What is wrong with one target must not hold up the others."""
+        try:
+            recording = request.result()
+        except (RealtimeKitNotFoundError, RealtimeKitInputError) as error:
+            self._end([target], error)
+        except (RealtimeKitAuthError, RealtimeKitRateLimitError):
+            raise
+        except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as error:
+            self._errors_in_a_row += 1
+            # One more than can be under way: it is the API that does not answer, not a recording that is broken.
+            if self._errors_in_a_row > IN_FLIGHT:
                 raise
-            except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as error:
-                self._errors_in_a_row += 1
-                # One more than can be under way: it is the API that does not answer, not a recording that is broken.
-                if self._errors_in_a_row > IN_FLIGHT:
-                    raise
-                self.errors[target] = error
-            else:
-                self._errors_in_a_row = 0
-                self._on_result(target, recording)
+            self.errors[target] = error
+        else:
+            self._errors_in_a_row = 0
+            self._on_result(target, recording)
 
     def _on_result(self, target: PollTarget, recording: Recording | None) -> None:
         self.unanswered.pop(target, None)
@@ -189,43 +199,46 @@ class Poller:
     async def _run(self) -> None:
         try:
             while self.registry:
-                await self._sleep_until_due()
-                await self._poll()
+                due = self.registry.next_poll_at(self._loop.time())
+                if due <= self._loop.time():
+                    await self._poll()
+                    continue
+                self._joined.clear()
+                self._wakes_at = due
+                # A waiter that joins meanwhile may be due earlier.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(None if math.isinf(due) else due):
+                        await self._joined.wait()
         finally:
             await self._client.close()
-
-    async def _sleep_until_due(self) -> None:
-        while (due := self.registry.next_poll_at(self._loop.time())) > self._loop.time():
-            self._joined.clear()
-            self._wakes_at = due
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(None if math.isinf(due) else due):
-                    await self._joined.wait()
 
     async def _poll(self) -> None:
         """Run one round, and decide what its result means for the waits."""
         now = self._loop.time()
         self._has_polled = True
-        poll_round = PollRound(self._context, self.registry.near_targets(now), _draw_interval_factor())
-        oldest = min((waiter.answered_at for waiter in self.registry.with_targets(poll_round.unanswered)), default=now)
+        targets = self.registry.near_targets(now)
+        oldest_answer = self.registry.oldest_answer(targets, now)
+        poll_round = PollRound(self._context, targets, _draw_interval_factor())
         try:
             await poll_round.run()
         except RealtimeKitAuthError as error:
             await self._on_refusal(poll_round.unanswered, error)
         except RealtimeKitError as error:
-            _report_round("failed", self._loop.time() - oldest)
+            _report_round("failed", self._loop.time() - oldest_answer)
             self._poll_again_soon(dict.fromkeys(poll_round.unanswered, error) | poll_round.errors)
         except Exception as error:  # a defect of this provider must not leave the waits hanging
             self.registry.end(poll_round.unanswered, error)
         else:
-            _report_round("answered", self._loop.time() - oldest)
-            # The token is a good one.
-            for connection in {waiter.connection for waiter in self.registry}:
-                connection.refused.clear()
+            _report_round("answered", self._loop.time() - oldest_answer)
             self._poll_again_soon(poll_round.errors)
+            # The token is a good one.
+            for connection in self.registry.connections():
+                connection.refused.clear()
 
     def _poll_again_soon(self, errors: Mapping[PollTarget, RealtimeKitError]) -> None:
         """Poll targets that failed again after a pause that grows with the outage."""
+        if not errors:
+            return
         # One draw for all: with one each they would fall out of step, and each cost a round of its own.
         now, draw = self._loop.time(), random.uniform(0.5, 1.0)
         for waiter in self.registry.with_targets(errors):
@@ -234,7 +247,7 @@ class Poller:
 
     async def _on_refusal(self, targets: Iterable[PollTarget], error: RealtimeKitAuthError) -> None:
         """Read the connections again, because a token may have been rotated. End the waits that gain nothing by it."""
-        connections = list({waiter.connection for waiter in self.registry})
+        connections = list(self.registry.connections())
         found = await asyncio.gather(*(connection.read_again(self.credentials) for connection in connections))
         changed = dict(zip(connections, found, strict=True))
         for waiter in self.registry:

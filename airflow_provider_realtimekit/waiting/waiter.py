@@ -123,8 +123,9 @@ class Waiter:
             if self.has_been_polled:
                 self._send(f"Recording {recording.id} is {recording.status}")
         self.has_been_polled = True
+        is_late = is_past_deadline(self.wait, self.clock)
         event = evaluate(recording, self.wait, self.clock)
-        if event is None and is_past_deadline(self.wait, self.clock):
+        if event is None and is_late:
             event = timeout_event(recording)
         if event is not None:
             self.end(event)
@@ -206,6 +207,14 @@ class WaiterRegistry:
     def next_poll_at(self, now: float) -> float:
         """Return when the first of all waiters has to be polled."""
         return min((waiter.next_poll_at(now) for waiter in self), default=math.inf)
+
+    def connections(self) -> set[SharedConnection]:
+        """Return the connections that the waits name."""
+        return {waiter.connection for waiter in self}
+
+    def oldest_answer(self, targets: Iterable[PollTarget], now: float) -> float:
+        """Return when the one of these targets was last answered that has gone longest without an answer."""
+        return min((waiter.answered_at for waiter in self.with_targets(targets)), default=now)
 
     def near_targets(self, now: float) -> list[PollTarget]:
         """Return the targets that are due within half of their interval: to poll these now saves a later round."""

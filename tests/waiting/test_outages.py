@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_realtimekit.waiting import poller
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from tests.api.support import CREDENTIALS, no, ok
 from tests.support.waiting import ROUND, Life, Stage, deadline, lives
@@ -164,3 +166,33 @@ def test_a_block_and_then_one_failed_round_fail_nobody() -> None:
     answers = iter([no(429, **{"retry-after": "400"}), no(503)])
     stage.kit.fault = lambda request, now: next(answers, None)
     assert stage.run(lambda: stage.wait("a"))["outcome"] == "uploaded"
+
+
+def crash(request: httpx.Request, now: float) -> httpx.Response:
+    raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fault"),
+    [
+        ("answered", lambda request, now: None),
+        ("failed", lambda request, now: no(503) if now < 1 else None),
+        ("refused", lambda request, now: no(401)),
+        ("crashed", crash),
+    ],
+)
+def test_every_round_is_counted_with_its_outcome(
+    outcome: str, fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Any] = []
+    ages: list[float] = []
+    stats = SimpleNamespace(
+        incr=lambda name, tags: counted.append((name, tags)), gauge=lambda name, value: ages.append(value)
+    )
+    monkeypatch.setattr(poller, "Stats", stats)
+    stage = Stage(lives(Life("a", ends=0)))
+    stage.kit.fault = fault
+    stage.run(lambda: stage.wait("a"))
+    assert counted[0] == ("realtimekit.poll_rounds", {"outcome": outcome})
+    assert len(counted) == len(ages)
+    assert 0 < ages[0] < 1
