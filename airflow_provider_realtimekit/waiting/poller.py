@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from airflow.providers.common.compat.sdk import Stats
 
+from airflow_provider_realtimekit import metrics
 from airflow_provider_realtimekit.api.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.exceptions import (
@@ -222,18 +223,24 @@ class Poller:
         try:
             await poll_round.run()
         except RealtimeKitAuthError as error:
+            self._report_round("refused", oldest_answer)
             await self._on_refusal(poll_round.unanswered, error)
         except RealtimeKitError as error:
-            _report_round("failed", self._loop.time() - oldest_answer)
+            self._report_round("failed", oldest_answer)
             self._poll_again_soon(dict.fromkeys(poll_round.unanswered, error) | poll_round.errors)
         except Exception as error:  # a defect of this provider must not leave the waits hanging
+            self._report_round("crashed", oldest_answer)
             self.registry.end(poll_round.unanswered, error)
         else:
-            _report_round("answered", self._loop.time() - oldest_answer)
+            self._report_round("answered", oldest_answer)
             self._poll_again_soon(poll_round.errors)
             # The token is a good one.
             for connection in self.registry.connections():
                 connection.refused.clear()
+
+    def _report_round(self, outcome: str, oldest_answer: float) -> None:
+        Stats.incr(metrics.POLL_ROUNDS, tags={"outcome": outcome})
+        Stats.gauge(metrics.STALENESS, self._loop.time() - oldest_answer)
 
     def _poll_again_soon(self, errors: Mapping[PollTarget, RealtimeKitError]) -> None:
         """Poll targets that failed again after a pause that grows with the outage."""
@@ -263,8 +270,3 @@ def _draw_interval_factor() -> float:
     # Jitter, so that the pollers of several triggerers do not stay in step. It only shortens the interval, which is
     # what a user is promised.
     return random.uniform(0.85, 1.0)
-
-
-def _report_round(outcome: str, staleness: float) -> None:
-    Stats.incr("realtimekit.rounds", tags={"outcome": outcome})
-    Stats.gauge("realtimekit.staleness", staleness)

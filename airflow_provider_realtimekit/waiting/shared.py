@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.sdk import Stats
 
+from airflow_provider_realtimekit import metrics
 from airflow_provider_realtimekit.api.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
@@ -149,7 +150,7 @@ class SharedPolling:
 
     def _count(self, change: int) -> None:
         self._waits += change
-        Stats.gauge("realtimekit.waits", self._waits)
+        Stats.gauge(metrics.WAITS, self._waits)
 
 
 # By the loop itself: a loop that is gone takes its own along, and its id may be given to another one.

@@ -176,14 +176,12 @@ def crash(request: httpx.Request, now: float) -> httpx.Response:
     ("outcome", "fault"),
     [
         ("answered", lambda request, now: None),
-        ("failed", lambda request, now: no(503) if now < 1 else None),
+        ("failed", lambda request, now: no(429, **{"retry-after": "1"}) if now < 1 else None),
         ("refused", lambda request, now: no(401)),
         ("crashed", crash),
     ],
 )
-def test_every_round_is_counted_with_its_outcome(
-    outcome: str, fault: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_round_is_counted_with_its_outcome(outcome: str, fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[Any] = []
     ages: list[float] = []
     stats = SimpleNamespace(
