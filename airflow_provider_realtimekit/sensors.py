@@ -180,7 +180,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
         log_status_history(self.log, event)
-        return self._result(event, Wait(**(wait or {})))
+        return self._result(event, Wait.from_json(wait))
 
     def _defer(self) -> dict[str, Any]:
         from airflow_provider_realtimekit.waiting.outcome import evaluate

@@ -56,7 +56,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         """What is awaited, and for how long."""
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
-        return Wait(**self._wait)
+        return Wait.from_json(self._wait)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments from which another process builds the trigger again."""

@@ -220,3 +220,9 @@ def test_the_default_of_deferrable_is_airflows_setting(monkeypatch: pytest.Monke
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
     assert RealtimeKitRecordingSensor(task_id="wait", recording_id="r").deferrable
     assert not RealtimeKitRecordingSensor(task_id="wait", recording_id="r", deferrable=False).deferrable
+
+
+def test_fields_of_a_wait_that_another_version_stored_are_ignored() -> None:
+    sensor = RealtimeKitRecordingSensor(task_id="wait", recording_id="r")
+    event = {"outcome": "uploaded", "recording": {"id": "r", "status": "UPLOADED"}}
+    assert sensor.execute_complete({}, event, {"recording_id": "r", "of_another_version": 1})["id"] == "r"

@@ -43,6 +43,20 @@ def test_it_is_plain_json_and_can_be_built_again() -> None:
     assert again.serialize() == trigger.serialize()
 
 
+def test_fields_that_another_version_stored_are_ignored(emulator: EmulatorServer) -> None:
+    (recording_id,) = emulator.world.seed(1, status="UPLOADED")
+    _, kwargs = make(recording_id).serialize()
+    trigger = RealtimeKitRecordingTrigger(**kwargs, of_another_version=1)
+    assert trigger.serialize()[1] == kwargs
+    assert asyncio.run(first_event(trigger))["outcome"] == "uploaded"
+
+
+def test_a_wait_that_names_nothing_becomes_an_event(emulator: EmulatorServer) -> None:
+    event = asyncio.run(first_event(make("")))
+    assert event["error"]["type"] == "RealtimeKitInputError"
+    assert "give one of the two" in event["error"]["message"]
+
+
 def test_it_survives_airflows_own_encoding() -> None:
     from airflow.serialization.serialized_objects import BaseSerialization
 
@@ -217,3 +231,10 @@ def test_an_error_keeps_its_class_and_what_it_carries() -> None:
     with pytest.raises(RealtimeKitRateLimitError) as raised:
         result_from_event(event, Wait(recording_id="r"))
     assert (raised.value.status, raised.value.retry_after) == (429, 120)
+
+
+def test_details_of_an_error_that_another_version_stored_are_ignored() -> None:
+    event = fault_event(RealtimeKitRateLimitError("slow down", status=429))
+    event["error"]["details"]["of_another_version"] = 1
+    with pytest.raises(RealtimeKitRateLimitError, match="slow down"):
+        result_from_event(event, Wait(recording_id="r"))

@@ -112,7 +112,7 @@ class WaitingOperator(RealtimeKitOperator):
         from airflow_provider_realtimekit.waiting.outcome import Wait, result_from_event
 
         log_status_history(self.log, event)
-        waited = Wait(**(wait or {}))
+        waited = Wait.from_json(wait)
         try:
             result = result_from_event(event, waited)
         except RecordingTimeoutError as error:

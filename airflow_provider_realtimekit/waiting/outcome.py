@@ -6,6 +6,7 @@ over. A wait ends with an *event*, which :func:`result_from_event` turns into th
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -78,6 +79,12 @@ class Wait:
     # Absolute: a duration would start again whenever the wait moves to another triggerer.
     deadline: float | None = None
     limit: str = "timeout"
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any] | None) -> Wait:
+        """Return the wait of fields that were stored when a task was deferred."""
+        # Tasks may stay deferred while the provider is upgraded: a field of another version is ignored.
+        return cls(**{key: value for key, value in (stored or {}).items() if key in cls.__dataclass_fields__})
 
     @property
     def description(self) -> str:
@@ -236,7 +243,9 @@ def _event(outcome: Outcome, recording: Recording | None) -> Event:
 
 def _error_from_event(error: Mapping[str, Any]) -> RealtimeKitError:
     error_class = getattr(exceptions, str(error.get("type")), None)
-    message = str(error.get("message"))
+    message, details = str(error.get("message")), error.get("details") or {}
     if isinstance(error_class, type) and issubclass(error_class, RealtimeKitError):
-        return error_class(message, **(error.get("details") or {}))
+        # Worker and triggerer may have different versions: a detail that this one does not know is ignored.
+        known = inspect.signature(error_class).parameters
+        return error_class(message, **{key: value for key, value in details.items() if key in known})
     return RealtimeKitError(f"{error.get('type')}: {message}")

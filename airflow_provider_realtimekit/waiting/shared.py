@@ -34,7 +34,8 @@ async def wait_for(wait: Wait, realtimekit_conn_id: str, app_id: str | None, int
     :param app_id: another app than the connection's
     :param interval: seconds between two polls
     :param log: is called with each change of status, in words
-    :raises RealtimeKitInputError: when the interval is not a time, or a field of the connection is wrong
+    :raises RealtimeKitInputError: when the interval is not a time, the wait names no recording, or a field of the
+        connection is wrong
     """
     polling = _polling_of_loops.setdefault(asyncio.get_running_loop(), SharedPolling())
     return await polling.wait_for(wait, realtimekit_conn_id, app_id, interval, log)
@@ -122,6 +123,7 @@ class SharedPolling:
             raise RealtimeKitInputError(
                 f"poll_interval={interval!r} is not allowed: must be a number of seconds above 0"
             )
+        wait.check()
         key = realtimekit_conn_id, app_id
         if key not in self.connections:
             self.connections[key] = SharedConnection(lambda: self.read_credentials(*key))
