@@ -1,4 +1,4 @@
-"""A round of looks against random lists: it sees the truth, misses nothing, and costs little."""
+"""A poll round against random lists: it shows recordings as they are, misses none, and costs little."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def make_kit(lives: Sequence[Life], cap: int, first_page: int = 1) -> Kit:
 
 
 def round_of(targets: Sequence[PollTarget], model: ListCostModel, kit: Kit) -> dict[PollTarget, Any]:
-    """Look for everything as the poller does; what is not there is left out."""
+    """Poll all targets as the poller does; those that are not there are left out."""
     seen: dict[PollTarget, Any] = {}
-    one_by_one, listed = plan(targets, model)
-    if listed:
-        play(poll_list(API, listed, model, seen.__setitem__), kit)
-    for target in [*one_by_one, *(target for target in listed if target not in seen)]:
+    to_get, to_list = plan(targets, model)
+    if to_list:
+        play(poll_list(API, to_list, model, seen.__setitem__), kit)
+    for target in [*to_get, *(target for target in to_list if target not in seen)]:
         try:
             seen[target] = play(fetch_awaited(API, target), kit)
         except RealtimeKitNotFoundError:
@@ -56,7 +56,7 @@ def round_of(targets: Sequence[PollTarget], model: ListCostModel, kit: Kit) -> d
 
 @st.composite
 def some_lives(draw: st.DrawFn, *, steady: bool) -> list[Life]:
-    """Draw recordings; in a world that is not steady they come, late and out of order, and go during the walk."""
+    """Draw recordings; in a world that is not steady they appear, late and out of order, during the walk."""
     moments = st.just(0.0) if steady else st.sampled_from([0.0, 1.0, 2.0, 4.0])
     return [
         Life(
@@ -84,7 +84,7 @@ def some_targets(draw: st.DrawFn, lives: list[Life]) -> list[PollTarget]:
 
 
 def newest(lives: Sequence[Life], target: PollTarget, now: float) -> set[str | None]:
-    """The ids that may be meant: several where two were invoked at once."""
+    """Return the ids that may be the newest: several where two were invoked at once."""
     since = target.since - START.timestamp()
     candidates = [
         life
@@ -97,7 +97,7 @@ def newest(lives: Sequence[Life], target: PollTarget, now: float) -> set[str | N
 
 
 def check_seen(seen: dict[PollTarget, Any], kit: Kit, began: float) -> None:
-    """What a round tells must have been true at some time during it."""
+    """What a round shows must have been true at some time during it."""
     lives = list(kit.lives.values())
     moments = [began + step for step in range(int(kit.clock() - began) + 1)]
     for target, recording in seen.items():
@@ -110,7 +110,9 @@ def check_seen(seen: dict[PollTarget, Any], kit: Kit, began: float) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.integers(1, 12), st.sampled_from([0, 1]), st.booleans())
-def test_a_round_sees_the_truth_and_misses_nothing(data: Any, cap: int, first_page: int, steady: bool) -> None:
+def test_a_round_shows_recordings_as_they_are_and_misses_none(
+    data: Any, cap: int, first_page: int, steady: bool
+) -> None:
     lives = data.draw(some_lives(steady=steady))
     targets = data.draw(some_targets(lives))
     kit, model = make_kit(lives, cap, first_page), ListCostModel()
@@ -130,7 +132,7 @@ def pages(lives: Sequence[Life], since: float, cap: int) -> int:
 
 
 def cheapest(targets: Sequence[PollTarget], kit: Kit) -> int:
-    """What the best plan costs for whoever knows the whole list."""
+    """Return what the best plan costs if one knows the whole list."""
     lives = list(kit.lives.values())
     by_age = sorted(targets, key=lambda target: target.since)
     costs = [len(by_age)]
@@ -218,7 +220,9 @@ def test_a_round_costs_no_more_than_twice_the_cheapest_plan(make: World, cap: in
 
 @settings(max_examples=20, deadline=None)
 @given(crowds(), st.sampled_from([3, 10, 100]))
-def test_nor_does_it_in_any_world(world: tuple[list[Life], list[PollTarget]], cap: int) -> None:
+def test_a_round_costs_no_more_than_twice_the_cheapest_plan_in_random_worlds(
+    world: tuple[list[Life], list[PollTarget]], cap: int
+) -> None:
     check_costs(*world, cap)
 
 
@@ -227,14 +231,14 @@ def test_a_thousand_recent_recordings_cost_ten_pages() -> None:
     assert rounds_cost(awaited(lives), make_kit(lives, 100), 2) == [10] * 2
 
 
-def test_one_is_asked_for_and_no_list_is_read() -> None:
+def test_one_recording_costs_one_get_and_no_list() -> None:
     lives = crowd("r", 1000, -DAY / 2, -60)
     kit = make_kit(lives, 100)
     round_of(awaited(lives[:1]), ListCostModel(), kit)
     assert kit.kinds == {"get": 1}
 
 
-def test_a_row_that_moved_up_while_others_went_is_not_overlooked() -> None:
+def test_a_row_that_moved_up_while_others_disappeared_is_not_missed() -> None:
     goes = Life("goes", meeting="m-2", invoked=-500, gone=0.5)
     old = Life("old", meeting="m-1", invoked=-400, ends=-1.0)
     others = [Life(f"r{number}", meeting="m-2", invoked=-300 + number) for number in range(10)]
@@ -243,11 +247,11 @@ def test_a_row_that_moved_up_while_others_went_is_not_overlooked() -> None:
     kit, model = make_kit([goes, old, *others, new], 5), ListCostModel()
     first = {target: None}
     play(poll_list(API, [target, *awaited(others)], model, first.__setitem__), kit)
-    assert (first[target] or new).id == "new", "either it is seen, or it has to be asked for"
+    assert (first[target] or new).id == "new", "either it is seen, or it has to be got by itself"
     assert round_of([target, *awaited(others)], model, kit)[target].id == "new"
 
 
-def test_what_is_remembered_of_lists_is_bounded() -> None:
+def test_the_cost_model_remembers_a_bounded_number_of_rows() -> None:
     model = ListCostModel()
     for day in range(60):
         begin = day * DAY
@@ -255,7 +259,7 @@ def test_what_is_remembered_of_lists_is_bounded() -> None:
     assert len(model.invoked) <= 22_000
 
 
-def test_a_meeting_whose_rows_do_not_name_it_is_asked_for(monkeypatch: Any) -> None:
+def test_a_meeting_whose_rows_do_not_name_it_is_polled_by_itself(monkeypatch: Any) -> None:
     monkeypatch.setattr(Life, "row", lambda life, now, row=Life.row: row(life, now) | {"meeting": None})
     lives = [Life("a", meeting="m-1", final="ERRORED", ends=-1.0), Life("b", meeting="m-2")]
     targets = [PollTarget.of(Wait(meeting_id=meeting, invoked_after=at(-100))) for meeting in ("m-1", "m-2")]
