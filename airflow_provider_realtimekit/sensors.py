@@ -158,7 +158,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait, on the worker or in the triggerer."""
         self._ti = context["ti"]
-        with self._same_soft_fail():
+        with self._apply_soft_fail():
             if self.mode == "poke" or self.deferrable:
                 # Airflow itself counts from the first try only when the task was rescheduled.
                 self.timeout = max(0.0, self.timeout - self._seconds_since_first_try(context))
@@ -166,7 +166,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the triggerer."""
-        with self._same_soft_fail():
+        with self._apply_soft_fail():
             return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(
@@ -242,7 +242,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return time.time() - float(first_try["at"])
 
     @contextmanager
-    def _same_soft_fail(self) -> Iterator[None]:
+    def _apply_soft_fail(self) -> Iterator[None]:
         """Apply ``soft_fail`` to the same errors in every mode."""
         # In poke mode Airflow skips on timeouts and fail-fast errors only; after a deferral on any AirflowException.
         try:

@@ -17,7 +17,7 @@ from airflow_provider_realtimekit.defaults import POLL_INTERVAL
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting.outcome import Wait
 
-# The module that the trigger waits with. Its import takes a tenth of a second, too long for the triggerer's loop.
+# The module that the trigger waits with. Its import lasts a tenth of a second, which is too long on a triggerer's loop.
 _SHARED_POLLING = "airflow_provider_realtimekit.waiting.shared"
 
 

@@ -201,7 +201,7 @@ def result_from_event(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_er
             f"{wait.description} did not finish in time: {last_seen}", recording_id=wait.recording_id
         )
     if not isinstance(published, Mapping) or outcome not in (Outcome.UPLOADED, Outcome.ERRORED, Outcome.STUCK):
-        # An event is never taken for a success by default: another version may have sent it.
+        # Never a success by default: another version may have sent the event, or none came.
         raise RealtimeKitResponseError(
             f"the wait for {wait.description} ended with an event that cannot be read (outcome {outcome!r}); "
             "run the task again, and check that workers and triggerers have the same version of this provider"

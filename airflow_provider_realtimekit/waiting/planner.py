@@ -23,7 +23,7 @@ from airflow_provider_realtimekit.models.base import parse_timestamp
 from airflow_provider_realtimekit.waiting.outcome import Clock, Wait
 
 _CLOCK_SLACK_SECONDS = CLOCK_SLACK.total_seconds()
-# A list of 5,000 rows would hold up the loop: after so many results the other tasks get their turn.
+# To deliver the results of a long list at once would block the loop: after so many, other tasks get their turn.
 _BATCH = 50
 # Rows older than the current list that the cost model remembers: over a week of 100 recordings an hour, in 640 KB.
 _MAX_OLDER_ROWS = 20_000
@@ -136,11 +136,10 @@ def poll_list(
 ) -> Flow[None]:
     """Find targets on list pages and pass each result on. A target without a result has to be got by itself.
 
-    Results are passed on page by page: thousands of rows that live as long as a round would bring on full garbage
-    collections, each of which holds up the loop.
-
     :param on_result: is called with a target and its recording
     """
+    # Results are passed on page by page. Thousands of rows that live as long as a round would cause full garbage
+    # collections, and each of these blocks the loop.
     begin = min(target.since for target in targets) - _CLOCK_SLACK_SECONDS
     walk = api.list_recordings(start_time=pendulum.from_timestamp(begin))
     matcher = _ListMatcher(targets)

@@ -38,10 +38,10 @@ GATHER_SECONDS = 0.5
 # Between failed rounds: as long again as the outage has lasted, within these bounds in seconds.
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-# GETs of one round that are under way at a time: a crowd of them would hold up the loop and hit the rate limit.
+# GETs of one round that are under way at a time. When the API begins to answer 429, no more than these are refused.
 IN_FLIGHT = 5
 
-# Writes a line to a task's log; it waits, because Airflow may not read that log for a while.
+# Writes a line to a task's log. Asynchronous, because the log's pipe may be full for a while.
 Log = Callable[[str], Awaitable[None]]
 
 
@@ -107,7 +107,7 @@ class PollRound:
             await asyncio.gather(*requests, return_exceptions=True)
 
     def _on_answer(self, target: PollTarget, request: asyncio.Task[Recording | None]) -> None:
-        """Deliver the result of a GET. What is wrong with one target must not hold up the others."""
+        """Deliver the result of a GET. What is wrong with one target must not delay the others."""
         try:
             recording = request.result()
         except (RealtimeKitNotFoundError, RealtimeKitInputError) as error:
@@ -136,7 +136,7 @@ class PollRound:
 
 
 class Poller:
-    """Polls for all waits with the same credentials, while there are any. Must be made on the loop that it runs on.
+    """Polls for all waits with the same credentials, as long as there are any. It is made on the loop that it runs on.
 
     :param credentials: whose recordings are polled
     :param client: sends the requests; the poller closes it
@@ -147,9 +147,8 @@ class Poller:
     def __init__(
         self, credentials: Credentials, client: AsyncClient, on_idle: Callable[[], object], clock: Clock
     ) -> None:
-        self.credentials = credentials
         self.registry = WaiterRegistry()
-        self._client = client
+        self._credentials = credentials
         self._context = PollContext(client, credentials.api, self.registry, ListCostModel(clock=clock))
         self._on_idle = on_idle
         self._loop = asyncio.get_running_loop()
@@ -178,14 +177,14 @@ class Poller:
 
     def _join(self, waiter: Waiter) -> None:
         now = self._loop.time()
-        # The first ones are polled together, and soon. One that joins later waits for its interval: polled at once,
-        # hundreds that join one by one would cost a round each.
+        # The first waiters are polled together, and soon. One that joins later is polled after its interval: hundreds
+        # that join one by one would otherwise cost a round each.
         delay = waiter.interval * _draw_interval_factor() if self._has_polled else min(waiter.interval, GATHER_SECONDS)
         if not waiter.is_over:
             waiter.due, waiter.answered_at = now + delay, now
         self.registry.add(waiter)
         if waiter.next_poll_at(now) < self._wakes_at:
-            # Only then: to search all waiters for each of thousands that join would take quadratic time.
+            # Only then, because the poller searches all waiters when it wakes: quadratic time for thousands that join.
             self._joined.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="realtimekit-poller")
@@ -206,12 +205,12 @@ class Poller:
                     continue
                 self._joined.clear()
                 self._wakes_at = due
-                # A waiter that joins meanwhile may be due earlier.
+                # A waiter that joins meanwhile and is due earlier ends this sleep.
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(None if math.isinf(due) else due):
                         await self._joined.wait()
         finally:
-            await self._client.close()
+            await self._context.client.close()
 
     async def _poll(self) -> None:
         """Run one round, and decide what its result means for the waits."""
@@ -234,7 +233,7 @@ class Poller:
         else:
             self._report_round("answered", oldest_answer)
             self._poll_again_soon(poll_round.errors)
-            # The token is a good one.
+            # The API accepted these credentials: should it refuse them later, that counts as a new refusal.
             for connection in self.registry.connections():
                 connection.refused.clear()
 
@@ -250,23 +249,23 @@ class Poller:
         now, draw = self._loop.time(), random.uniform(0.5, 1.0)
         for waiter in self.registry.with_targets(errors):
             waiter.due = now + draw * min(LONGEST_PAUSE, SHORTEST_PAUSE + waiter.failing_for(now))
-            waiter.on_error(errors[waiter.target], now, self.credentials.retry_timeout)
+            waiter.on_error(errors[waiter.target], now, self._credentials.retry_timeout)
 
     async def _on_refusal(self, targets: Iterable[PollTarget], error: RealtimeKitAuthError) -> None:
-        """Read the connections again, because a token may have been rotated. End the waits that gain nothing by it."""
+        """Read the connections again, because a token may have been rotated; end the waits that have no new one."""
         connections = list(self.registry.connections())
-        found = await asyncio.gather(*(connection.read_again(self.credentials) for connection in connections))
+        found = await asyncio.gather(*(connection.read_again(self._credentials) for connection in connections))
         changed = dict(zip(connections, found, strict=True))
         for waiter in self.registry:
             if changed.get(waiter.connection) is True:
                 waiter.change_poller()
         for waiter in self.registry.with_targets(targets):
-            # A waiter that joined while the connections were read is polled in the next round.
+            # A waiter whose connection was not read joined meanwhile, and is polled in the next round.
             if (result := changed.get(waiter.connection, True)) is not True:
                 waiter.end(fault_event(result or error))
 
 
 def _draw_interval_factor() -> float:
-    # Jitter, so that the pollers of several triggerers do not stay in step. It only shortens the interval, which is
-    # what a user is promised.
+    # Jitter, so that the pollers of several triggerers do not poll in step. It only shortens the interval, because the
+    # user was promised a poll at least that often.
     return random.uniform(0.85, 1.0)

@@ -1,7 +1,7 @@
-"""Which poller a wait belongs to: all waits of an event loop on the same credentials share one.
+"""Which poller a wait belongs to, and when its connection is read: all waits of an event loop share both.
 
-Waits that name the same connection share one reading of it, too; after a refusal it is read again, in case that its
-token was rotated.
+Waits on the same credentials share a poller. Waits that name the same connection read it once; after the API refused
+its token it is read again, because the token may have been rotated.
 """
 
 from __future__ import annotations
@@ -25,28 +25,12 @@ from airflow_provider_realtimekit.waiting.outcome import Clock, Event, Wait
 from airflow_provider_realtimekit.waiting.poller import Log, Poller
 from airflow_provider_realtimekit.waiting.waiter import Waiter
 
-
-async def wait_for(wait: Wait, realtimekit_conn_id: str, app_id: str | None, interval: float, log: Log) -> Event:
-    """Wait with the poller that all waits of this loop on the same credentials share.
-
-    :param wait: what is awaited, and for how long
-    :param realtimekit_conn_id: connection of type ``realtimekit``
-    :param app_id: another app than the connection's
-    :param interval: seconds between two polls
-    :param log: is called with each change of status, in words
-    :raises RealtimeKitInputError: when the interval is not a time, the wait names no recording, or a field of the
-        connection is wrong
-    """
-    polling = _polling_of_loops.setdefault(asyncio.get_running_loop(), SharedPolling())
-    return await polling.wait_for(wait, realtimekit_conn_id, app_id, interval, log)
-
-
 ReadCredentials = Callable[[str, str | None], Awaitable[Credentials]]
 
 
 @dataclass(eq=False)
 class SharedConnection:
-    """A connection that waits of one loop name.
+    """A connection that waits of one loop name; it is read once for all of them.
 
     :param read_credentials: reads the connection
     :param waits: how many waits name it
@@ -59,7 +43,7 @@ class SharedConnection:
     _reading: asyncio.Future[Credentials] | None = None
 
     async def read(self) -> Credentials:
-        """Return the connection's credentials. However many waits ask, it is read once."""
+        """Return the connection's credentials."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self.read_credentials())
         try:
@@ -75,8 +59,8 @@ class SharedConnection:
         :param refused: the credentials that the API refused
         :returns: whether it has credentials now that were not refused, or why it cannot be read
         """
-        # All that were refused, not the last alone: a secrets backend that returns two wrong tokens in turn would
-        # otherwise keep the waits going for ever.
+        # All that were refused, not only the last: with a secrets backend that returns two wrong tokens in turn, the
+        # waits would change pollers for ever.
         self.refused.add(refused)
         self._reading = None
         try:
@@ -132,7 +116,7 @@ class SharedPolling:
         self._count(1)
         try:
             waiter = Waiter(wait, connection, interval, self.clock)
-            # One turn for each change of the credentials.
+            # Each change of the credentials is one more turn.
             while True:
                 poller = self._poller_for(await connection.read())
                 if (event := await poller.wait(waiter, log)) is not None:
@@ -155,5 +139,23 @@ class SharedPolling:
         Stats.gauge(metrics.WAITS, self._waits)
 
 
-# By the loop itself: a loop that is gone takes its own along, and its id may be given to another one.
+# Keyed by the loop and not by its id: the id of a loop that is gone may be given to another one.
 _polling_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedPolling] = WeakKeyDictionary()
+
+
+# Last in this file: once this name is there, the trigger knows that the import of this module is over.
+async def wait_for(wait: Wait, realtimekit_conn_id: str, app_id: str | None, interval: float, log: Log) -> Event:
+    """Wait with the poller that all waits of this loop on the same credentials share.
+
+    :param wait: what is awaited, and for how long
+    :param realtimekit_conn_id: connection of type ``realtimekit``
+    :param app_id: another app than the connection's
+    :param interval: seconds between two polls
+    :param log: is called with each change of status, in words
+    :raises RealtimeKitInputError: when the interval is not a time, the wait names no recording, or a field of the
+        connection is wrong
+    """
+    loop = asyncio.get_running_loop()
+    if (polling := _polling_of_loops.get(loop)) is None:
+        polling = _polling_of_loops[loop] = SharedPolling()
+    return await polling.wait_for(wait, realtimekit_conn_id, app_id, interval, log)

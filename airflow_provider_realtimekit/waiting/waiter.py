@@ -38,7 +38,7 @@ from airflow_provider_realtimekit.waiting.planner import PollTarget
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting.shared import SharedConnection
 
-# Seconds after the deadline in which the last poll may still be answered.
+# Seconds after the deadline in which the last poll may still be answered; the rate limit may delay it.
 _GRACE_SECONDS = 15.0
 
 
@@ -51,8 +51,8 @@ class Signal(Enum):
 Message = str | Event | Signal
 
 
-# Slots, and no recording kept: each object that lives for long brings the next full garbage collection nearer, and
-# that holds up the loop. There may be thousands of waiters.
+# Slots, and no recording is stored: there may be thousands of waiters, and every object that lives for long brings the
+# next full garbage collection nearer, which blocks the loop.
 @dataclass(eq=False, slots=True)
 class Waiter:
     """One wait in this process. It stays the same when the credentials change. Times are on the loop's clock.
@@ -96,6 +96,7 @@ class Waiter:
         """Return when to poll: when due, or at the deadline if that comes first."""
         if self.due == math.inf or self.wait.deadline is None:
             return self.due
+        # The deadline is on the wall clock, because it comes from another process; everything else is on the loop's.
         return min(self.due, now + max(0.0, self.wait.deadline - self.clock()))
 
     def failing_for(self, now: float) -> float:
@@ -119,7 +120,7 @@ class Waiter:
             self._last_recording = json.dumps(recording.to_json())
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock()))
             self._status_history += ((moment, self._status),)
-            # The status at the first poll is no change; to log it for thousands at once would hold up the loop.
+            # The status at the first poll is not a change. To log it for thousands at once would block the loop.
             if self.has_been_polled:
                 self._send(f"Recording {recording.id} is {recording.status}")
         self.has_been_polled = True
