@@ -88,11 +88,13 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
     async def _run(self) -> dict[str, Any]:
         try:
             # A module is in sys.modules while it is still being imported; the name is there once that is over.
-            if not hasattr(sys.modules.get(_SHARED_POLLING), "wait_for"):
+            if not hasattr(sys.modules.get(_SHARED_POLLING), "shared_polling"):
                 await asyncio.to_thread(import_module, _SHARED_POLLING)
-            from airflow_provider_realtimekit.waiting.shared import wait_for
+            from airflow_provider_realtimekit.waiting.shared import shared_polling
 
-            return await wait_for(self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._log_line)
+            return await shared_polling().wait_for(
+                self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._log_line
+            )
         except Exception as error:  # an error that escaped would reach the task without its class
             from airflow_provider_realtimekit.waiting.outcome import fault_event
 

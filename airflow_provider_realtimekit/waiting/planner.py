@@ -149,6 +149,8 @@ def poll_list(
         if not walk.done and (matcher.is_complete or _costs_more_than_gets(page, matcher.missing)):
             costs.learn_total(begin, page.total_count or 0, matcher.longest_page)
             return
+        # The recordings of a page take up to a megabyte: free them before the next page is fetched.
+        del page
     costs.learn(begin, matcher.invoked, matcher.longest_page)
     yield from _pass_on(matcher.newest_of_meetings(), on_result)
 

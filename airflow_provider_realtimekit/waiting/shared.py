@@ -32,11 +32,13 @@ ReadCredentials = Callable[[str, str | None], Awaitable[Credentials]]
 class SharedConnection:
     """A connection that waits of one loop name; it is read once for all of them.
 
+    :param key: the connection's id, and another app than its own
     :param read_credentials: reads the connection
     :param waits: how many waits name it
     :param refused: credentials that it held and the API refused, since the API last accepted some
     """
 
+    key: tuple[str, str | None]
     read_credentials: Callable[[], Awaitable[Credentials]]
     waits: int = 0
     refused: set[Credentials] = field(default_factory=set)
@@ -102,16 +104,22 @@ class SharedPolling:
     async def wait_for(
         self, wait: Wait, realtimekit_conn_id: str, app_id: str | None, interval: float, log: Log
     ) -> Event:
-        """Wait with the poller of the connection's credentials; see the function :func:`wait_for`."""
+        """Wait with the poller that all waits on the same credentials share.
+
+        :param wait: what is awaited, and for how long
+        :param realtimekit_conn_id: connection of type ``realtimekit``
+        :param app_id: another app than the connection's
+        :param interval: seconds between two polls
+        :param log: is called with each change of status, in words
+        :raises RealtimeKitInputError: when the interval is not a time, the wait names no recording, or a field of the
+            connection is wrong
+        """
         if not 0 < interval < math.inf:
             raise RealtimeKitInputError(
                 f"poll_interval={interval!r} is not allowed: must be a number of seconds above 0"
             )
         wait.check()
-        key = realtimekit_conn_id, app_id
-        if key not in self.connections:
-            self.connections[key] = SharedConnection(lambda: self.read_credentials(*key))
-        connection = self.connections[key]
+        connection = self._connection_for((realtimekit_conn_id, app_id))
         connection.waits += 1
         self._count(1)
         try:
@@ -125,8 +133,14 @@ class SharedPolling:
             self._count(-1)
             connection.waits -= 1
             if not connection.waits:
-                del self.connections[key]
+                del self.connections[connection.key]
                 connection.close()
+
+    # Not part of wait_for: the cells of the closure would exist for each of thousands of waits.
+    def _connection_for(self, key: tuple[str, str | None]) -> SharedConnection:
+        if key not in self.connections:
+            self.connections[key] = SharedConnection(key, lambda: self.read_credentials(*key))
+        return self.connections[key]
 
     def _poller_for(self, credentials: Credentials) -> Poller:
         if credentials not in self.pollers:
@@ -144,18 +158,9 @@ _polling_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedPolling] =
 
 
 # Last in this file: once this name is there, the trigger knows that the import of this module is over.
-async def wait_for(wait: Wait, realtimekit_conn_id: str, app_id: str | None, interval: float, log: Log) -> Event:
-    """Wait with the poller that all waits of this loop on the same credentials share.
-
-    :param wait: what is awaited, and for how long
-    :param realtimekit_conn_id: connection of type ``realtimekit``
-    :param app_id: another app than the connection's
-    :param interval: seconds between two polls
-    :param log: is called with each change of status, in words
-    :raises RealtimeKitInputError: when the interval is not a time, the wait names no recording, or a field of the
-        connection is wrong
-    """
+def shared_polling() -> SharedPolling:
+    """Return what the waits of the running loop share."""
     loop = asyncio.get_running_loop()
     if (polling := _polling_of_loops.get(loop)) is None:
         polling = _polling_of_loops[loop] = SharedPolling()
-    return await polling.wait_for(wait, realtimekit_conn_id, app_id, interval, log)
+    return polling
