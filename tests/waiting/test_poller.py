@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from airflow_provider_realtimekit.waiting.poller import GATHER_SECONDS
+from airflow_provider_realtimekit.waiting.shared import SharedPolling, shared_polling
 from tests.api.support import CREDENTIALS
 from tests.support.waiting import ROUND, Life, Stage, at, deadline, lives
 
@@ -197,3 +198,11 @@ def test_the_first_poll_of_a_single_wait_comes_soon() -> None:
     stage = Stage(lives(Life("a", ends=0)))
     stage.run(lambda: stage.wait("a", 600))
     assert stage.loop.time() <= GATHER_SECONDS + ROUND
+
+
+def test_each_loop_has_a_shared_polling_of_its_own() -> None:
+    async def ask_twice() -> SharedPolling:
+        assert shared_polling() is shared_polling()
+        return shared_polling()
+
+    assert asyncio.run(ask_twice()) is not asyncio.run(ask_twice())
