@@ -4,9 +4,11 @@
 name                                      kind     what
 ========================================  =======  ===================================================
 ``realtimekit.requests``                  counter  requests, tagged ``operation`` and ``outcome``
-``realtimekit.waits``                     gauge    recordings waited for in this triggerer
-``realtimekit.rounds``                    counter  looks at everything awaited, tagged ``outcome``
-``realtimekit.staleness``                 gauge    age in seconds of the oldest look in the last round
+``realtimekit.waits``                     gauge    recordings that this triggerer waits for
+``realtimekit.poll_rounds``               counter  poll rounds, tagged ``outcome``: answered, failed, refused (the
+                                                   token), crashed (a defect of this provider)
+``realtimekit.staleness``                 gauge    seconds since the API last answered for the wait that
+                                                   has been without an answer for longest
 ``realtimekit.held_back``                 timer    how long the quota held requests back
 ========================================  =======  ===================================================
 """
@@ -14,6 +16,10 @@ name                                      kind     what
 from __future__ import annotations
 
 from typing import Any
+
+WAITS = "realtimekit.waits"
+POLL_ROUNDS = "realtimekit.poll_rounds"
+STALENESS = "realtimekit.staleness"
 
 
 def _stats() -> Any:
@@ -25,17 +31,6 @@ def _stats() -> Any:
 def request(operation: str, outcome: str) -> None:
     """Count a request."""
     _stats().incr("realtimekit.requests", tags={"operation": operation, "outcome": outcome})
-
-
-def waits(count: int) -> None:
-    """Report how many recordings are waited for."""
-    _stats().gauge("realtimekit.waits", count)
-
-
-def round_ended(outcome: str, staleness: float) -> None:
-    """Report a round of looks."""
-    _stats().incr("realtimekit.rounds", tags={"outcome": outcome})
-    _stats().gauge("realtimekit.staleness", staleness)
 
 
 def held_back(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The sensor that waits for a recording."""
+"""The sensor that waits for a recording: poke, reschedule and deferrable mode, ``soft_fail``, and the timeout."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from airflow_provider_realtimekit.models import Recording
     from airflow_provider_realtimekit.waiting.outcome import Event, Wait
 
-# ``soft_fail`` forgives a meeting that went wrong, never a wrong token or argument: that would hide for ever.
+# ``soft_fail`` never skips on these: a wrong token or argument would stay unnoticed in green runs.
 _MISCONFIGURED = (RealtimeKitAuthError, RealtimeKitInputError)
+# The key in the task's state store under which the time of the first try stands.
 _FIRST_TRY = "realtimekit_first_try"
 
 
@@ -64,17 +65,18 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
     unknown status                         keeps waiting   keeps waiting
     =====================================  ==============  ==================
 
-    :param recording_id: the recording (templated), or
-    :param meeting_id: the meeting (templated) whose newest recording is meant, of those invoked at or after
-    :param invoked_after: this time (templated; ISO 8601 or datetime; required with ``meeting_id``)
+    :param recording_id: the recording to wait for (templated); or
+    :param meeting_id: the meeting (templated): its newest recording is awaited, of those invoked at or after
+        ``invoked_after``
+    :param invoked_after: a time (templated; ISO 8601 or datetime); required with ``meeting_id``
     :param fail_on_error: whether ERRORED fails the task; if not, the recording is returned (default: yes)
     :param invoked_timeout: seconds that the recording may stay in INVOKED (default: 600)
     :param deferrable: whether to wait in the triggerer (default: ``[operators] default_deferrable``)
     :param stop_on_kill: whether ``recording_id`` is stopped when a person marks the task as failed or successful, or
-        clears it (default: no, since a sensor looks at what others started)
-    :param poke_interval: seconds between two looks (default: 30)
-    :param timeout: seconds to wait, counted from the first try where Airflow keeps task state (3.3), and from
-        this try before (default: ``[sensors] default_timeout``)
+        clears it (default: no, because others started it)
+    :param poke_interval: seconds between two polls (default: 30)
+    :param timeout: seconds to wait (default: ``[sensors] default_timeout``). They count from the first try in Airflow
+        3.3 and later, which stores a task's state between tries, and from this try in earlier versions
     :param realtimekit_conn_id: connection of type ``realtimekit`` (templated)
     :param app_id: another app than the connection's (templated)
     """
@@ -146,63 +148,73 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         self.log.info("Recording %s was stopped and is %s", recording.id, recording.status)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         from airflow_provider_realtimekit.waiting.outcome import evaluate
 
-        wait = self._wait()
-        event = evaluate(self._look(wait), wait)
-        return PokeReturnValue(True, self._conclude(event, wait)) if event else False
+        wait = self._make_wait()
+        event = evaluate(self._fetch(wait), wait)
+        return PokeReturnValue(True, self._result(event, wait)) if event else False
 
     def execute(self, context: Context) -> Any:
-        """Wait, here or in the triggerer."""
+        """Wait, on the worker or in the triggerer."""
         self._ti = context["ti"]
-        with self._verdict():
+        with self._apply_soft_fail():
             if self.mode == "poke" or self.deferrable:
-                # Airflow counts from the first try by itself only when the task was rescheduled.
+                # Airflow itself counts from the first try only when the task was rescheduled.
                 self.timeout = max(0.0, self.timeout - self._seconds_since_first_try(context))
             return self._defer() if self.deferrable else super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the triggerer."""
-        with self._verdict():
+        with self._apply_soft_fail():
             return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(
         self, context: Context, event: Event | None = None, wait: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the recording that the trigger's event tells of, or raise what it means."""
+        """Return the recording of the trigger's event, or raise the error that the event stands for.
+
+        :param event: the trigger's event
+        :param wait: the fields of the wait, as they were stored with the deferral
+        """
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
         log_status_history(self.log, event)
-        return self._conclude(event, Wait(**(wait or {})))
+        return self._result(event, Wait.from_json(wait))
 
     def _defer(self) -> dict[str, Any]:
         from airflow_provider_realtimekit.waiting.outcome import evaluate
 
-        wait = replace(self._wait(), deadline=time.time() + self.timeout)
-        recording = self._look(wait)
+        wait = replace(self._make_wait(), deadline=time.time() + self.timeout)
+        # One poll first: a recording that is finished costs no deferral.
+        recording = self._fetch(wait)
         if event := evaluate(recording, wait):
-            return self._conclude(event, wait)
-        return defer(self, wait.seen(recording), self.poke_interval, stop_on_kill=self.stop_on_kill)
+            return self._result(event, wait)
+        return defer(self, wait.with_invoked_time(recording), self.poke_interval, stop_on_kill=self.stop_on_kill)
 
-    def _look(self, wait: Wait) -> Recording | None:
-        from airflow_provider_realtimekit.waiting.outcome import look
+    def _fetch(self, wait: Wait) -> Recording | None:
+        from airflow_provider_realtimekit.waiting.outcome import fetch_awaited
 
-        return self.hook.client.run(look(self.hook.credentials.api, wait), polling=True)
+        return self.hook.client.run(fetch_awaited(self.hook.credentials.api, wait), polling=True)
 
-    def _conclude(self, event: Event | None, wait: Wait) -> dict[str, Any]:
+    def _result(self, event: Event | None, wait: Wait) -> dict[str, Any]:
         from airflow_provider_realtimekit.waiting.outcome import result_from_event
 
         try:
             result = result_from_event(event, wait, fail_on_error=self.fail_on_error)
         except RecordingTimeoutError as error:
             if wait.limit == "timeout":
+                # Airflow's own error for a sensor's timeout: it is not retried.
                 raise AirflowSensorTimeout(str(error)) from error
             raise out_of_time(error, wait) from None
         self.log.info("Recording %s is %s", result["id"], result["status"])
         return result
 
-    def _wait(self) -> Wait:
+    def _make_wait(self) -> Wait:
+        """Return the wait that the rendered arguments describe.
+
+        :raises RealtimeKitInputError: when an argument is missing or malformed
+        """
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
         after = self.invoked_after
@@ -216,21 +228,23 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return wait
 
     def _seconds_since_first_try(self, context: Context) -> float:
-        """Ask the task's state store (Airflow 3.3) when the first try since the last clear began to wait."""
+        """Return the seconds since the first try since the last clear began to wait; 0 without a state store."""
+        # Airflow 3.3 and later have one.
         store: Any = context.get("task_state_store")
         if store is None:
             return 0.0
-        # Airflow counts on from the tries made so far when a task is cleared, and leaves this alone otherwise.
+        # A clear raises max_tries by the tries made so far, and nothing else changes it.
         generation = context["ti"].max_tries
-        kept = store.get(_FIRST_TRY)
-        if not isinstance(kept, dict) or kept.get("generation") != generation:
-            kept = {"generation": generation, "at": time.time()}
-            store.set(_FIRST_TRY, kept)
-        return time.time() - float(kept["at"])
+        first_try = store.get(_FIRST_TRY)
+        if not isinstance(first_try, dict) or first_try.get("generation") != generation:
+            first_try = {"generation": generation, "at": time.time()}
+            store.set(_FIRST_TRY, first_try)
+        return time.time() - float(first_try["at"])
 
     @contextmanager
-    def _verdict(self) -> Iterator[None]:
-        """Have ``soft_fail`` skip the same cases in every mode, and no misconfiguration."""
+    def _apply_soft_fail(self) -> Iterator[None]:
+        """Apply ``soft_fail`` to the same errors in every mode."""
+        # In poke mode Airflow skips on timeouts and fail-fast errors only; after a deferral on any AirflowException.
         try:
             yield
         except AirflowSkipException as skip:
@@ -241,5 +255,5 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
             raise
         except (AirflowFailException, AirflowSensorTimeout) as error:
             if self.soft_fail:
-                raise AirflowSkipException(f"Skipped, since soft_fail is set: {error}") from error
+                raise AirflowSkipException(f"Skipped, because soft_fail is set: {error}") from error
             raise

@@ -17,22 +17,22 @@ from airflow_provider_realtimekit.defaults import POLL_INTERVAL
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.waiting.outcome import Wait
 
-# What it waits with. Whatever holds up the loop while that is imported would hold up all triggers.
-_POLLING = "airflow_provider_realtimekit.waiting.shared"
+# The module that the trigger waits with. Its import lasts a tenth of a second, which is too long on a triggerer's loop.
+_SHARED_POLLING = "airflow_provider_realtimekit.waiting.shared"
 
 
 class RealtimeKitRecordingTrigger(BaseTrigger):
-    """Waits until a recording is UPLOADED or ERRORED and fires one event (``GET …/recordings/{recording_id}``).
+    """Waits until a recording is UPLOADED or ERRORED, and fires one event (``GET …/recordings/{recording_id}``).
 
-    Everything in it is plain JSON; credentials are read from the connection where it runs. The event is that of
-    :mod:`.waiting`; an error becomes an event too, never an exception.
+    Its arguments are plain JSON and hold no credentials: these are read from the connection in the triggerer. The event
+    is described in :mod:`.waiting.outcome`. An error becomes an event, too.
 
     :param realtimekit_conn_id: connection of type ``realtimekit``
     :param app_id: another app than the connection's
-    :param poll_interval: seconds between two looks
+    :param poll_interval: seconds between two polls (default: 30)
     :param stop_on_kill: whether the recording is stopped (``PUT …/recordings/{recording_id}``) when a person kills
         the deferred task: marks it as failed or successful, or clears it. Airflow 3.3 and later
-    :param wait: the fields of :class:`~.waiting.Wait`
+    :param wait: the fields of :class:`~.waiting.outcome.Wait`
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
 
     @property
     def wait(self) -> Wait:
-        """What is waited for."""
+        """What is awaited, and for how long."""
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
-        return Wait(**self._wait)
+        return Wait.from_json(self._wait)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the trigger is built from again in another process."""
+        """Return the class path and the arguments from which another process builds the trigger again."""
         arguments = {
             "realtimekit_conn_id": self.realtimekit_conn_id,
             "app_id": self.app_id,
@@ -70,7 +70,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire."""
+        """Wait, and fire the one event."""
         yield TriggerEvent(await self._run())
 
     async def on_kill(self) -> None:
@@ -87,22 +87,22 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
 
     async def _run(self) -> dict[str, Any]:
         try:
-            # The first import takes a tenth of a second; the name is there once it is over.
-            if not hasattr(sys.modules.get(_POLLING), "wait_for"):
-                await asyncio.to_thread(import_module, _POLLING)
-            from airflow_provider_realtimekit.waiting.shared import wait_for
+            # A module is in sys.modules while it is still being imported; the name is there once that is over.
+            if not hasattr(sys.modules.get(_SHARED_POLLING), "shared_polling"):
+                await asyncio.to_thread(import_module, _SHARED_POLLING)
+            from airflow_provider_realtimekit.waiting.shared import shared_polling
 
-            return await wait_for(self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._tell)
-        except Exception as error:  # whatever it is, the task must hear of it
+            return await shared_polling().wait_for(
+                self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._log_line
+            )
+        except Exception as error:  # an error that escaped would reach the task without its class
             from airflow_provider_realtimekit.waiting.outcome import fault_event
 
-            await self._tell(f"The wait cannot go on: {error}", logging.ERROR)
+            await self._log_line(f"The wait ended with an error: {error}", logging.ERROR)
             return fault_event(error)
 
-    async def _tell(self, news: str, level: int = logging.INFO) -> None:
-        """Write to the task's log, on a thread.
-
-        It goes through a pipe that Airflow does not read while it stores events, and that the ends of many waits fill.
-        The logger is made there, too: that touches the disk, and few of many waits have something to tell at a time.
-        """
-        await asyncio.to_thread(lambda: self.log.log(level, news))
+    async def _log_line(self, line: str, level: int = logging.INFO) -> None:
+        """Write a line to the task's log, on a thread."""
+        # The log goes through a pipe that Airflow does not read while it stores events, and that many waits that end
+        # together fill. Making the logger touches the disk, so that is done on the thread, too.
+        await asyncio.to_thread(lambda: self.log.log(level, line))

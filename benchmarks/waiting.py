@@ -1,8 +1,8 @@
 """What waiting for many recordings at once costs: the shared poller beside one GET per wait.
 
-Three contenders wait for the same recordings of the local RealtimeKit, each in a process of its own, one after the
-other in one run: the triggers of this provider; a GET per wait with aiohttp, as the best of today's providers do;
-a GET per wait with httpx. Both of the latter share one session among all waits. The recordings finish at random.
+Three contenders wait for the same recordings of the local RealtimeKit, one after the other, each in a process of its
+own: the triggers of this provider; a GET per wait with aiohttp, as the best of today's providers do; a GET per wait
+with httpx. The latter two share one session among all waits. The recordings finish at random times.
 
     pip install aiohttp matplotlib            # beside this package with its extra "emulator"; Airflow brings neither
     python benchmarks/waiting.py              # 100, 1,000 and 5,000 waits; about seven minutes
@@ -12,24 +12,24 @@ a GET per wait with httpx. Both of the latter share one session among all waits.
 Time is scaled: at a scale of 6, the interval of 30 s is one of 5 s. How each figure is made:
 
 requests per minute  what the server counted / minutes; a minute is 60 s / scale.
-delay                from the answer to the control request that finished the recording to the event, times the scale;
-                     so each millisecond that a request takes counts scale times. A finish not noticed by the end of
-                     the run counts as noticed then, and shows in the column "missed".
-loop lag             the most that a sleep of 20 ms overslept, in true milliseconds, from the start of the waits on.
-                     In brackets the most CPU time the loop's thread used from one tick to the next: a lag far above
-                     it is the machine's, not the contender's.
-CPU share            CPU seconds of the process from the start of the waits on / (wall seconds * scale): as many
-                     rounds take place in an unscaled minute as in a scaled one. Only what runs by the true clock, as
-                     the ticker itself does 50 times a second, is counted too low, by far less than 1 %.
-memory per wait      the greatest RSS from the start of the waits on - RSS before it, / waits. One wait has ended
-                     before, so that imports and clients are not counted as the waits'.
+delay                from the answer to the control request that finished the recording to the event, times the scale.
+                     So each millisecond that a request takes counts scale times. A recording whose end was not
+                     noticed counts as noticed at the end of the run, and shows in the column "missed".
+loop lag             the longest time by which a sleep of 20 ms was late, in true milliseconds, since the waits
+                     started. In brackets: the most CPU time that the loop's thread used between two ticks. A lag far
+                     above it is caused by the machine, not by the contender.
+CPU share            CPU seconds of the process since the waits started / (wall seconds * scale): an unscaled minute
+                     has as many rounds as a scaled one. Only what runs by the true clock, such as the ticker itself
+                     50 times a second, is counted too low, by far less than 1 %.
+memory per wait      (the greatest RSS since the waits started - RSS before) / waits. One wait has ended before, so
+                     that imports and clients do not count.
 
-httpx with 5,000 waits gets one unscaled minute only: it cannot keep up at any scale, its figures, if it comes to an
-end at all, are those of a process that is busy all the time, and most of its recordings finish unnoticed.
+httpx with 5,000 waits runs for one unscaled minute only, because it cannot keep up at any scale: its figures, if it
+ends at all, are those of a process that is busy all the time, and it misses the end of most recordings.
 
-All waits start together, as the triggerer starts them: a task each, and a turn of the loop after each. The quota
-gate of this provider and its half second of gathering are scaled as well; the server sets no quota. Each contender
-has the triggerer's modules loaded and logs JSON lines to a file, as the triggerer does.
+All waits start together, as the triggerer starts them: a task each, and a turn of the loop after each. This provider's
+rate limiter and its gathering time of half a second are scaled, too; the server sets no quota. Each contender has
+the triggerer's modules loaded and logs JSON lines to a file, as the triggerer does.
 Exits with 1 if ours misses a target.
 """
 
@@ -64,9 +64,9 @@ QUOTA = 240  # a minute: 1,200 in five
 OURS, AIOHTTP, HTTPX = "shared poller", "aiohttp, a GET per wait", "httpx, a GET per wait"
 SCALES = {100: 10.0, 1000: 6.0, 5000: 3.0}
 QUICK_SCALES = {100: 20.0, 1000: 12.0}
-# A round of 1,000 GETs keeps httpx busy for longer than a shorter interval lasts.
+# httpx takes longer for a round of 1,000 GETs than a shorter interval lasts.
 OWN_SCALES = {(1000, HTTPX): 2.0}
-# With 5,000 it does at any scale: one round does not end in minutes, and a longer run would show nothing else.
+# With 5,000 it does at any scale: one round takes minutes, and a longer run would show nothing more.
 OWN_MINUTES = {(5000, HTTPX): 1.0}
 TICK = 0.02
 ENDED = {"UPLOADED", "ERRORED"}
@@ -77,7 +77,7 @@ WaitFor = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Job:
-    """What a contender is to do; seconds are true ones."""
+    """What a contender has to do; seconds are true ones."""
 
     contender: str
     base_url: str
@@ -94,7 +94,7 @@ class Job:
 
 @dataclass
 class Measured:
-    """What a contender saw of itself; seconds are true ones."""
+    """What a contender measured of itself; seconds are true ones."""
 
     ended: dict[str, float] = field(default_factory=dict)
     errors: int = 0
@@ -171,7 +171,7 @@ async def aiohttp_each(job: Job, seen: Measured) -> Any:
 async def httpx_each(job: Job, seen: Measured) -> Any:
     import httpx
 
-    # A wait for one of the hundred connections is no fault of the server's.
+    # To wait for one of the hundred connections is not an error of the server.
     timeout = httpx.Timeout(60.0, pool=None)
     async with httpx.AsyncClient(headers={"Authorization": "Bearer token"}, timeout=timeout) as client:
 
@@ -199,7 +199,7 @@ CONTENDERS = {OURS: shared_poller, AIOHTTP: aiohttp_each, HTTPX: httpx_each}
 
 
 async def contend(job: Job, ready: Callable[[], None], answer: Callable[[Measured], None]) -> None:
-    """Warm up, say so, wait for all recordings when told to, and say what came of it."""
+    """Warm up, report that, wait for all recordings on the word go, and report the figures."""
     seen = Measured()
     async with CONTENDERS[job.contender](job, seen) as wait_for:
         await wait_for(job.warm_up)
@@ -212,7 +212,7 @@ async def contend(job: Job, ready: Callable[[], None], answer: Callable[[Measure
         await asyncio.sleep(began + job.seconds - time.monotonic())
         seen.cpu, seen.wall = time.process_time() - cpu, time.monotonic() - began
         answer(seen)
-        # At once: to cancel thousands of requests takes httpx minutes.
+        # At once: httpx takes minutes to cancel thousands of requests.
         os._exit(0)
 
 
@@ -229,7 +229,7 @@ async def start_all(job: Job, wait_for: WaitFor, seen: Measured) -> list[asyncio
 
 
 async def tick(seen: Measured) -> None:
-    """Note how late the loop is, how busy, and once a second how large the process."""
+    """Note how late and how busy the loop is, and once a second how large the process is."""
     ticks = 0
     while True:
         began, cpu = time.monotonic(), time.thread_time()
@@ -247,7 +247,7 @@ def rss() -> int:
 
 
 def pose_as_triggerer() -> None:
-    """Load what a triggerer has loaded, whoever contends: the garbage collector walks it all. Log as it does."""
+    """Load what a triggerer has loaded, because the garbage collector walks it all, and log as a triggerer does."""
     import airflow.jobs.triggerer_job_runner  # noqa: F401
     from airflow.sdk.log import configure_logging
 
@@ -255,7 +255,7 @@ def pose_as_triggerer() -> None:
 
 
 def contend_here() -> None:
-    # Whatever is logged goes to a file: a full pipe that nobody reads would hold up the loop.
+    # The log goes to a file: a full pipe that nobody reads would block the loop.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
         pose_as_triggerer()
@@ -271,7 +271,7 @@ def contend_here() -> None:
         asyncio.run(contend(job, ready, answer))
 
 
-# The server, and who finishes the recordings
+# The server, and what finishes the recordings
 
 
 class Emulator:
@@ -285,7 +285,7 @@ class Emulator:
         self._http.request(method, f"/_emulator{path}", json.dumps(body), {"Content-Type": "application/json"})
         response = self._http.getresponse()
         text = response.read()
-        # The server closes what is idle for some seconds.
+        # The server closes connections that were idle for some seconds.
         self._http.close()
         if response.status >= 300:
             raise RuntimeError(f"{method} {path}: {response.status} {text[:200]!r}")
@@ -337,7 +337,7 @@ def contender_process(home: str, base_url: str) -> Iterator[subprocess.Popen[str
         try:
             yield process
         except BaseException:
-            # What it has to say, it says after it has closed its answers.
+            # It writes the reason to its log after it has closed its output.
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
             log.seek(0)
@@ -349,7 +349,7 @@ def contender_process(home: str, base_url: str) -> Iterator[subprocess.Popen[str
 
 @contextmanager
 def time_limit(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
-    """End a contender whose loop is so far behind that it does not come to an end by itself."""
+    """End a contender whose loop is so far behind that it does not end by itself."""
     timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:
@@ -358,23 +358,23 @@ def time_limit(process: subprocess.Popen[str], seconds: float) -> Iterator[None]
         timer.cancel()
 
 
-def say(process: subprocess.Popen[str], line: str) -> None:
+def send_line(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
 
 
-def hear(process: subprocess.Popen[str]) -> str:
+def read_answer(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     if answer := process.stdout.readline():
         return answer
     if process.wait() == -signal.SIGKILL:
-        raise RuntimeError("no figures: so far behind that it did not come to an end")
-    raise RuntimeError("a contender gave up; see its log above")
+        raise RuntimeError("no figures: it was so far behind that it did not end")
+    raise RuntimeError("a contender ended early: see its log above")
 
 
 def finish_at_random(server: Emulator, job: Job, share: float) -> dict[str, float]:
-    """Let a share of the recordings finish over the run, early enough to be noticed; return when each did."""
+    """Finish a share of the recordings during the run, early enough to be noticed, and return when each finished."""
     chance = random.Random(len(job.waits))
     chosen = chance.sample(job.waits, round(share * len(job.waits)))
     span = job.seconds - 1.5 * job.interval
@@ -397,12 +397,12 @@ def run_one(contender: str, waits: int, scale: float, options: argparse.Namespac
             since = datetime.fromtimestamp(time.time() - 2, UTC).isoformat()
             warm_up = server.seed(1, "UPLOADED")[0]
             job = Job(contender, server.base_url, server.seed(waits, "RECORDING"), warm_up, since, scale, seconds)
-            say(process, json.dumps(asdict(job)))
-            hear(process)
+            send_line(process, json.dumps(asdict(job)))
+            read_answer(process)
             before = server.polls()
-            say(process, "go")
+            send_line(process, "go")
             finished = finish_at_random(server, job, options.finish)
-            measured = Measured(**json.loads(hear(process)))
+            measured = Measured(**json.loads(read_answer(process)))
             over = time.time()
         return figures(job, measured, finished, over, server.polls() - before)
 
@@ -442,7 +442,7 @@ def line(row: Row) -> str:
 
 
 def targets(rows: list[Row]) -> list[tuple[str, float, float]]:
-    """Return what is to be reached: its name, the figure, and the most it may be."""
+    """Return the targets: name, measured figure, and the most that it may be."""
     found = {(row.waits, row.contender): row for row in rows}
     goals = []
     if ours := found.get((1000, OURS)):
@@ -462,7 +462,7 @@ def targets(rows: list[Row]) -> list[tuple[str, float, float]]:
     return goals
 
 
-def verdict(goals: list[tuple[str, float, float]]) -> str:
+def report(goals: list[tuple[str, float, float]]) -> str:
     return "\n".join(
         f"- {'met   ' if figure <= most else 'MISSED'} {name}: {figure:,.2f} (at most {most:,g})"
         for name, figure, most in goals
@@ -481,7 +481,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axes.plot(*zip(*points, strict=True), marker=marker, label=contender)
     axes.axhline(QUOTA, color="black", linestyle="--", label=f"Cloudflare's quota: {QUOTA} a minute")
     axes.set(xscale="log", yscale="log", xlabel="recordings waited for at once", ylabel="requests per minute")
-    axes.set_title(f"Waiting for recordings, looked at every {INTERVAL:g} s")
+    axes.set_title(f"Waiting for recordings, polled every {INTERVAL:g} s")
     ticks = sorted({row.waits for row in rows})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
     axes.grid(visible=True, which="major", alpha=0.3)
@@ -496,7 +496,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=3.0, help="unscaled length of each run (default: 3)")
     parser.add_argument("--finish", type=float, default=0.5, help="share of the recordings that finish (default: 0.5)")
     parser.add_argument("--waits", type=int, action="append", choices=SCALES, help="only so many; may repeat")
-    parser.add_argument("--only-ours", action="store_true", help="no comparison; judges nothing")
+    parser.add_argument("--only-ours", action="store_true", help="no comparison, and no targets checked")
     parser.add_argument("--contender", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -509,7 +509,7 @@ def main() -> int:
     scales = QUICK_SCALES if options.quick else SCALES
     sizes = [size for size in scales if size in (options.waits or scales)]
     about = (
-        f"A look every {INTERVAL:g} s, {options.minutes:g} minutes a run, {options.finish:.0%} of the recordings finish"
+        f"A poll every {INTERVAL:g} s, {options.minutes:g} minutes a run, {options.finish:.0%} of the recordings finish"
         " in it. Times are scaled back: see the head of waiting.py for how."
     )
     print(f"{about}\n\n{HEAD}", flush=True)
@@ -528,10 +528,10 @@ def main() -> int:
     if options.only_ours:
         return 0
     goals = targets(rows)
-    print(f"\n{verdict(goals)}")
+    print(f"\n{report(goals)}")
     if options.save:
         draw(rows, HERE / "waiting.png")
-        saved = "\n".join(["# Waiting", "", about, "", *table, "", verdict(goals), ""])
+        saved = "\n".join(["# Waiting", "", about, "", *table, "", report(goals), ""])
         (HERE / "waiting.md").write_text(saved, encoding="utf-8")
     return int(any(figure > most for _, figure, most in goals))
 

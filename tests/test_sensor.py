@@ -39,21 +39,24 @@ def recording_in(emulator: EmulatorServer, status: str, **jump: Any) -> str:
     return str(recording_id)
 
 
-def looks(emulator: EmulatorServer) -> int:
+def count_polls(emulator: EmulatorServer) -> int:
     return emulator.ledger.count("get")
 
 
-# Each outcome: how to bring it about (returns the arguments that it needs), the state without and with soft_fail,
-# and the error behind it.
+# Each outcome: a function that brings it about and returns the sensor's arguments, the state without and with
+# soft_fail, and the error behind it.
 def uploaded(emulator: EmulatorServer) -> dict[str, Any]:
     recording_id = recording_in(emulator, "RECORDING")
-    when(lambda: looks(emulator) >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
+    when(lambda: count_polls(emulator) >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
     return {"recording_id": recording_id}
 
 
 def errored(emulator: EmulatorServer) -> dict[str, Any]:
     recording_id = recording_in(emulator, "RECORDING")
-    when(lambda: looks(emulator) >= 2, lambda: emulator.world.jump(recording_id, "ERRORED", err_message="disk full"))
+    when(
+        lambda: count_polls(emulator) >= 2,
+        lambda: emulator.world.jump(recording_id, "ERRORED", err_message="disk full"),
+    )
     return {"recording_id": recording_id}
 
 
@@ -81,7 +84,7 @@ def broken_for_ever(emulator: EmulatorServer) -> dict[str, Any]:
 
 def refused(emulator: EmulatorServer) -> dict[str, Any]:
     arguments = {"recording_id": recording_in(emulator, "RECORDING")}
-    when(lambda: looks(emulator) >= 2, lambda: emulator.tokens.set_state(TOKEN, "refused"))
+    when(lambda: count_polls(emulator) >= 2, lambda: emulator.tokens.set_state(TOKEN, "refused"))
     return arguments
 
 
@@ -91,7 +94,7 @@ def late(emulator: EmulatorServer) -> dict[str, Any]:
 
 def unknown_status(emulator: EmulatorServer) -> dict[str, Any]:
     recording_id = recording_in(emulator, "TRANSCODING")
-    when(lambda: looks(emulator) >= 3, lambda: emulator.world.jump(recording_id, "UPLOADED"))
+    when(lambda: count_polls(emulator) >= 3, lambda: emulator.world.jump(recording_id, "UPLOADED"))
     return {"recording_id": recording_id}
 
 
@@ -132,15 +135,15 @@ def test_outcomes_are_the_same_in_every_mode(
         assert ended.reschedules >= 1
 
 
-def test_a_finished_recording_costs_no_deferral_and_one_look(emulator: EmulatorServer) -> None:
+def test_a_finished_recording_costs_no_deferral_and_one_poll(emulator: EmulatorServer) -> None:
     recording_id = recording_in(emulator, "RECORDING")
     emulator.world.jump(recording_id, "UPLOADED")
     ended = sense("deferrable", recording_id=recording_id)
-    assert (ended.state, ended.deferrals, looks(emulator)) == ("success", 0, 1)
+    assert (ended.state, ended.deferrals, count_polls(emulator)) == ("success", 0, 1)
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_errored_on_the_first_look_is_skipped_when_deferrable_too(emulator: EmulatorServer, soft_fail: bool) -> None:
+def test_errored_at_the_first_poll_is_skipped_when_deferrable_too(emulator: EmulatorServer, soft_fail: bool) -> None:
     recording_id = recording_in(emulator, "RECORDING")
     emulator.world.jump(recording_id, "ERRORED", err_message="disk full")
     ended = sense("deferrable", recording_id=recording_id, soft_fail=soft_fail)
@@ -160,7 +163,7 @@ def test_errored_on_the_first_look_is_skipped_when_deferrable_too(emulator: Emul
         ({"recording_id": "{{ 'a/b' }}"}, "recording_id='a/b' is not allowed: must be an identifier"),
     ],
 )
-def test_wrong_arguments_are_named_when_rendered_and_nothing_is_asked(
+def test_wrong_arguments_are_named_when_rendered_and_nothing_is_sent(
     emulator: EmulatorServer, mode: str, arguments: dict[str, Any], message: str
 ) -> None:
     ended = sense(mode, soft_fail=True, **arguments)
@@ -200,17 +203,17 @@ def test_the_timeout_counts_from_the_first_try(emulator: EmulatorServer, mode: s
     store.kept["realtimekit_first_try"]["at"] -= 3601
 
     retry = make_context(task_state_store=store)
-    began = looks(emulator)
+    began = count_polls(emulator)
     ended = sense(mode, retry, recording_id=recording_id, timeout=3600)
 
     assert ended.state == "failed"
-    assert looks(emulator) - began <= 2
+    assert count_polls(emulator) - began <= 2
 
 
-def test_a_clear_starts_the_timeout_anew(emulator: EmulatorServer) -> None:
+def test_a_clear_starts_the_timeout_again(emulator: EmulatorServer) -> None:
     store = StateStore({"realtimekit_first_try": {"try": 0, "at": time.time() - 10_000}})
     recording_id = recording_in(emulator, "RECORDING")
-    when(lambda: looks(emulator) >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
+    when(lambda: count_polls(emulator) >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
     # Airflow raises max_tries when a task is cleared.
     context = make_context(ti=TaskInstance(max_tries=1), task_state_store=store)
     assert sense("deferrable", context, recording_id=recording_id, timeout=3600).state == "success"
@@ -220,3 +223,9 @@ def test_the_default_of_deferrable_is_airflows_setting(monkeypatch: pytest.Monke
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
     assert RealtimeKitRecordingSensor(task_id="wait", recording_id="r").deferrable
     assert not RealtimeKitRecordingSensor(task_id="wait", recording_id="r", deferrable=False).deferrable
+
+
+def test_fields_of_a_wait_that_another_version_stored_are_ignored() -> None:
+    sensor = RealtimeKitRecordingSensor(task_id="wait", recording_id="r")
+    event = {"outcome": "uploaded", "recording": {"id": "r", "status": "UPLOADED"}}
+    assert sensor.execute_complete({}, event, {"recording_id": "r", "of_another_version": 1})["id"] == "r"

@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitResponseError,
 )
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from airflow_provider_realtimekit.waiting import poller, shared, source
+from airflow_provider_realtimekit.waiting import shared
 from airflow_provider_realtimekit.waiting.outcome import Wait, fault_event, result_from_event, status_history
 from tests.conftest import TOKEN
 from tests.tasks import first_event, when
@@ -31,12 +31,30 @@ def make(recording_id: str, poll_interval: float = 0.02, **more: Any) -> Realtim
     )
 
 
+def assert_nothing_is_shared() -> None:
+    assert [polling for polling in shared._polling_of_loops.values() if polling.pollers or polling.connections] == []
+
+
 def test_it_is_plain_json_and_can_be_built_again() -> None:
     trigger = make("r-1", deadline=1.5e9)
     path, kwargs = trigger.serialize()
     assert path == "airflow_provider_realtimekit.triggers.RealtimeKitRecordingTrigger"
     again = RealtimeKitRecordingTrigger(**json.loads(json.dumps(kwargs)))
     assert again.serialize() == trigger.serialize()
+
+
+def test_fields_that_another_version_stored_are_ignored(emulator: EmulatorServer) -> None:
+    (recording_id,) = emulator.world.seed(1, status="UPLOADED")
+    _, kwargs = make(recording_id).serialize()
+    trigger = RealtimeKitRecordingTrigger(**kwargs, of_another_version=1)
+    assert trigger.serialize()[1] == kwargs
+    assert asyncio.run(first_event(trigger))["outcome"] == "uploaded"
+
+
+def test_a_wait_that_names_nothing_becomes_an_event(emulator: EmulatorServer) -> None:
+    event = asyncio.run(first_event(make("")))
+    assert event["error"]["type"] == "RealtimeKitInputError"
+    assert "give one of the two" in event["error"]["message"]
 
 
 def test_it_survives_airflows_own_encoding() -> None:
@@ -69,7 +87,7 @@ def test_an_import_that_fails_becomes_an_event(monkeypatch: pytest.MonkeyPatch) 
 
 
 class LogThatWaits:
-    """A log that does not go on before the loop does."""
+    """A log that does not return before the loop has run on."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -78,7 +96,7 @@ class LogThatWaits:
     def log(self, level: int, line: str) -> None:
         turned = threading.Event()
         self.loop.call_soon_threadsafe(turned.set)
-        assert turned.wait(10), "the loop stands still while a line is written"
+        assert turned.wait(10), "the loop is blocked while a line is written"
         self.lines.append(line)
 
 
@@ -88,7 +106,7 @@ async def event_and_log(trigger: RealtimeKitRecordingTrigger) -> tuple[Any, list
     return await first_event(trigger), log.lines
 
 
-def test_a_log_that_is_slow_holds_up_no_loop(emulator: EmulatorServer) -> None:
+def test_a_slow_log_does_not_block_the_loop(emulator: EmulatorServer) -> None:
     (recording_id,) = emulator.world.seed(1, status="RECORDING")
     when(lambda: emulator.ledger.count("get") >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
     event, lines = asyncio.run(event_and_log(make(recording_id)))
@@ -96,14 +114,14 @@ def test_a_log_that_is_slow_holds_up_no_loop(emulator: EmulatorServer) -> None:
     assert lines[-1] == f"Recording {recording_id} is UPLOADED"
 
 
-def test_a_log_that_is_slow_holds_up_no_loop_when_a_wait_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_log_does_not_block_the_loop_when_a_wait_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", raising=False)
     event, lines = asyncio.run(event_and_log(make("r-1")))
     assert event["outcome"] == "fault"
-    assert [line.partition(":")[0] for line in lines] == ["The wait cannot go on"]
+    assert [line.partition(":")[0] for line in lines] == ["The wait ended with an error"]
 
 
-def test_a_deadline_that_passed_while_nobody_looked_costs_one_look(emulator: EmulatorServer) -> None:
+def test_a_deadline_that_passed_before_the_wait_began_costs_one_poll(emulator: EmulatorServer) -> None:
     (recording_id,) = emulator.world.seed(1, status="RECORDING")
     event = asyncio.run(first_event(make(recording_id, deadline=time.time() - 1)))
     assert event["outcome"] == "timeout"
@@ -111,24 +129,24 @@ def test_a_deadline_that_passed_while_nobody_looked_costs_one_look(emulator: Emu
     assert emulator.ledger.count() == 1
 
 
-def test_a_thousand_waits_cost_one_look_at_the_connection_and_few_requests(
+def test_a_thousand_waits_cost_one_reading_of_the_connection_and_few_requests(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[Any] = []
     reads: list[str] = []
 
-    class Counted(poller.AsyncClient):
+    class Counted(shared.AsyncClient):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             built.append(self)
 
-    class Hook(source.RealtimeKitHook):
+    class Hook(shared.RealtimeKitHook):
         async def get_async_credentials(self) -> Any:
             reads.append(self.realtimekit_conn_id)
             return await super().get_async_credentials()
 
-    monkeypatch.setattr(poller, "AsyncClient", Counted)
-    monkeypatch.setattr(source, "RealtimeKitHook", Hook)
+    monkeypatch.setattr(shared, "AsyncClient", Counted)
+    monkeypatch.setattr(shared, "RealtimeKitHook", Hook)
     ids = emulator.world.seed(1000, status="UPLOADED")
 
     async def wait_for_all() -> list[Any]:
@@ -140,11 +158,10 @@ def test_a_thousand_waits_cost_one_look_at_the_connection_and_few_requests(
     assert len(built) == 1
     assert built[0]._http.is_closed
     assert emulator.ledger.count() == 10
-    assert not shared.pollers
-    assert not shared.sources
+    assert_nothing_is_shared()
 
 
-def test_the_event_tells_the_story_of_the_recording(emulator: EmulatorServer) -> None:
+def test_the_event_holds_the_status_history(emulator: EmulatorServer) -> None:
     (recording_id,) = emulator.world.seed(1, status="RECORDING")
     when(lambda: emulator.ledger.count("get") >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
     event = asyncio.run(first_event(make(recording_id)))
@@ -178,9 +195,9 @@ def test_a_storm_of_429_stops_all_requests_and_fails_nothing(emulator: EmulatorS
     events = asyncio.run(wait_for_all())
 
     assert {event["outcome"] for event in events} == {"uploaded"}
-    refused = [entry for entry in emulator.ledger.requests if entry.status == 429]
+    refused = [request for request in emulator.ledger.requests if request.status == 429]
     assert len(refused) == 1
-    assert not [entry for entry in emulator.ledger.requests if 0 < entry.at - refused[0].at < 0.9]
+    assert not [request for request in emulator.ledger.requests if 0 < request.at - refused[0].at < 0.9]
 
 
 def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
@@ -196,21 +213,28 @@ def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(cancel())
-    assert not shared.pollers
-    assert not shared.sources
+    assert_nothing_is_shared()
 
 
 @pytest.mark.parametrize(
     "event",
     [None, {}, {"outcome": "uploaded"}, {"outcome": "banana", "recording": {"id": "r"}}, {"outcome": "fault"}],
 )
-def test_an_event_that_nobody_understands_is_an_error(event: Any) -> None:
-    with pytest.raises(RealtimeKitResponseError, match=r"event that makes no sense|unknown outcome 'banana'"):
+def test_an_unreadable_event_is_an_error(event: Any) -> None:
+    outcome = (event or {}).get("outcome")
+    with pytest.raises(RealtimeKitResponseError, match=rf"an event that cannot be read \(outcome {outcome!r}\)"):
         result_from_event(event, Wait(recording_id="r"))
 
 
-def test_an_error_keeps_its_class_and_what_it_carries() -> None:
+def test_an_error_keeps_its_class_and_its_details() -> None:
     event = json.loads(json.dumps(fault_event(RealtimeKitRateLimitError("slow down", status=429, retry_after=120))))
     with pytest.raises(RealtimeKitRateLimitError) as raised:
         result_from_event(event, Wait(recording_id="r"))
     assert (raised.value.status, raised.value.retry_after) == (429, 120)
+
+
+def test_details_of_an_error_that_another_version_stored_are_ignored() -> None:
+    event = fault_event(RealtimeKitRateLimitError("slow down", status=429))
+    event["error"]["details"]["of_another_version"] = 1
+    with pytest.raises(RealtimeKitRateLimitError, match="slow down"):
+        result_from_event(event, Wait(recording_id="r"))

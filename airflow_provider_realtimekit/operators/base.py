@@ -112,7 +112,7 @@ class WaitingOperator(RealtimeKitOperator):
         from airflow_provider_realtimekit.waiting.outcome import Wait, result_from_event
 
         log_status_history(self.log, event)
-        waited = Wait(**(wait or {}))
+        waited = Wait.from_json(wait)
         try:
             result = result_from_event(event, waited)
         except RecordingTimeoutError as error:
@@ -133,14 +133,16 @@ class WaitingOperator(RealtimeKitOperator):
         """Return the recording, finished if that was asked for."""
         if not self.wait_for_completion:
             return recording.to_json()
-        from airflow_provider_realtimekit.waiting.outcome import evaluate, result_from_event, watch
+        from airflow_provider_realtimekit.waiting.outcome import evaluate, poll_until_over, result_from_event
 
-        wait = replace(planned, recording_id=recording.id).seen(recording)
+        wait = replace(planned, recording_id=recording.id).with_invoked_time(recording)
         event = evaluate(recording, wait)
         if event is None and self.deferrable:
             return self._defer(wait)
         if event is None:
-            event = self.hook.client.run(watch(self.hook.credentials.api, wait, self.poll_interval), polling=True)
+            event = self.hook.client.run(
+                poll_until_over(self.hook.credentials.api, wait, self.poll_interval), polling=True
+            )
         return result_from_event(event, wait)
 
     def _defer(self, wait: Wait) -> dict[str, Any]:

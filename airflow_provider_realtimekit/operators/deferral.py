@@ -68,7 +68,7 @@ def defer(
     :param stop_on_kill: whether the trigger stops the recording when a person kills the task
     :param more: what ``execute_complete`` is given besides the event and the wait
     """
-    task.log.info("Waiting in the triggerer for %s", wait.subject)
+    task.log.info("Waiting in the triggerer for %s", wait.description)
     wait = _within_execution_timeout(wait, task.execution_timeout)
     timeout = None if wait.deadline is None else timedelta(seconds=max(0.0, wait.deadline - time.time())) + BACKSTOP
     task.defer(

@@ -1,18 +1,18 @@
-"""What ends a wait for a recording. Sensor, operator and trigger all ask here, in every mode.
+"""What ends a wait for a recording, and what its end means. Sensor, operators and trigger all ask here, in every mode.
 
-A wait is described by a :class:`Wait`, looked at by :func:`look` (a flow), and ends with an *event*: plain JSON
-that says the outcome and the recording. :func:`result_from_event` turns an event into a result or an error, wherever it
-arrives.
+A :class:`Wait` says what is awaited. :func:`fetch_awaited` fetches it, :func:`evaluate` decides whether the wait is
+over. A wait ends with an *event*, which :func:`result_from_event` turns into the recording or an error.
 """
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import pendulum
 
@@ -32,7 +32,11 @@ from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.base import parse_timestamp
 from airflow_provider_realtimekit.redaction import strip_queries, truncate
 
+# How a wait ended, as plain JSON: ``outcome`` (an Outcome), ``recording`` (as published, or None), ``error`` (of a
+# fault: ``type``, ``message``, ``details``), and from the triggerer ``status_history`` (pairs of time and status).
 Event = dict[str, Any]
+# Returns seconds since the epoch; another one is for tests.
+Clock = Callable[[], float]
 
 
 class Outcome(StrEnum):
@@ -45,43 +49,60 @@ class Outcome(StrEnum):
     FAULT = "fault"
 
 
+class Awaited(Protocol):
+    """What names an awaited recording: its id, or a meeting and the earliest time of its invocation."""
+
+    @property
+    def recording_id(self) -> str | None: ...  # noqa: D102
+    @property
+    def meeting_id(self) -> str | None: ...  # noqa: D102
+    @property
+    def invoked_after(self) -> str | None: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Wait:
-    """What is waited for, and how long; plain JSON throughout, so that it moves between processes.
+    """What is awaited, and for how long. All fields are plain JSON, because a wait moves between processes.
 
-    :param recording_id: the recording, or
-    :param meeting_id: the meeting whose newest recording is meant, of those invoked at or after
-    :param invoked_after: this time (ISO 8601); with ``recording_id``, when it was invoked, as a hint where to look
+    :param recording_id: the recording; or
+    :param meeting_id: the meeting; its newest recording is awaited, of those invoked at or after ``invoked_after``
+    :param invoked_after: a time in ISO 8601. With ``recording_id`` it is only a hint: when the recording was invoked
     :param invoked_timeout: seconds that the recording may stay in INVOKED
-    :param deadline: when the wait ends at the latest, in seconds since the epoch: it must not start again
-        when the wait moves to another process
-    :param limit: which of the task's limits the deadline is: ``timeout`` or ``execution_timeout``
+    :param deadline: when the wait ends at the latest, in seconds since the epoch (default: never)
+    :param limit: which argument of the task set the deadline: ``timeout`` or ``execution_timeout``
     """
 
     recording_id: str | None = None
     meeting_id: str | None = None
     invoked_after: str | None = None
     invoked_timeout: float = INVOKED_TIMEOUT
+    # Absolute: a duration would start again whenever the wait moves to another triggerer.
     deadline: float | None = None
     limit: str = "timeout"
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any] | None) -> Wait:
+        """Return the wait of fields that were stored when a task was deferred."""
+        # Tasks may stay deferred while the provider is upgraded: a field of another version is ignored.
+        return cls(**{key: value for key, value in (stored or {}).items() if key in cls.__dataclass_fields__})
+
     @property
-    def subject(self) -> str:
-        """What is waited for, in words."""
+    def description(self) -> str:
+        """What is awaited, in words."""
         if self.recording_id:
             return f"recording {self.recording_id}"
         return f"a recording of meeting {self.meeting_id} invoked at or after {self.invoked_after}"
 
-    def seen(self, recording: Recording | None) -> Wait:
-        """Return the wait with what a first look told: since when a list is to be read to find the recording."""
+    def with_invoked_time(self, recording: Recording | None) -> Wait:
+        """Return the wait with the time at which its recording was invoked, so that a list need not begin earlier."""
         if recording is None or recording.invoked_time is None or not self.recording_id:
             return self
         return replace(self, invoked_after=recording.invoked_time.isoformat())
 
     def check(self) -> None:
-        """Check what a template may have rendered to.
+        """Check what the task's templates rendered to.
 
-        :raises RealtimeKitInputError: naming the argument
+        :raises RealtimeKitInputError: when an argument is missing or malformed; it names the argument
         """
         if bool(self.recording_id) == bool(self.meeting_id):
             raise RealtimeKitInputError(
@@ -100,17 +121,20 @@ class Wait:
             raise RealtimeKitInputError(f"invoked_after={error}") from None
 
 
-def look(api: RecordingsAPI, wait: Wait) -> Flow[Recording | None]:
-    """Return what is waited for as it is now, ``None`` if it is not to be seen yet."""
-    if wait.recording_id:
-        return (yield from api.get_recording(wait.recording_id))
-    return (yield from api.get_newest_recording(str(wait.meeting_id), parse_timestamp(wait.invoked_after)))
+def fetch_awaited(api: RecordingsAPI, awaited: Awaited) -> Flow[Recording | None]:
+    """Fetch what is awaited; ``None`` when the API does not show it yet.
+
+    :raises RealtimeKitNotFoundError: when there is no recording of this id
+    """
+    if awaited.recording_id:
+        return api.get_recording(awaited.recording_id)
+    return api.get_newest_recording(str(awaited.meeting_id), parse_timestamp(awaited.invoked_after))
 
 
-def evaluate(recording: Recording | None, wait: Wait) -> Event | None:
-    """Decide whether the wait is over: the one place where a status means something to a waiter.
+def evaluate(recording: Recording | None, wait: Wait, clock: Clock = time.time) -> Event | None:
+    """Return the event that ends the wait, or ``None`` if it goes on. The deadline is not checked here.
 
-    An unknown status means: keep waiting.
+    This is the only place where a status decides about a wait.
     """
     if recording is None:
         return None
@@ -118,14 +142,15 @@ def evaluate(recording: Recording | None, wait: Wait) -> Event | None:
         return _event(Outcome.UPLOADED, recording)
     if recording.is_terminal:
         return _event(Outcome.ERRORED, recording)
-    if recording.is_invoked_since(pendulum.now("UTC").subtract(seconds=wait.invoked_timeout)):
+    if recording.is_invoked_since(pendulum.from_timestamp(clock() - wait.invoked_timeout)):
         return _event(Outcome.STUCK, recording)
+    # Everything else goes on, a status that is not known yet included: the API may gain some.
     return None
 
 
-def is_past_deadline(wait: Wait) -> bool:
+def is_past_deadline(wait: Wait, clock: Clock = time.time) -> bool:
     """Whether the deadline has passed."""
-    return wait.deadline is not None and time.time() >= wait.deadline
+    return wait.deadline is not None and clock() >= wait.deadline
 
 
 def timeout_event(recording: Recording | None) -> Event:
@@ -134,11 +159,12 @@ def timeout_event(recording: Recording | None) -> Event:
 
 
 def fault_event(error: Exception) -> Event:
-    """Return the event of a wait that cannot go on; what went wrong is keyed by its class."""
+    """Return the event of a wait that an error ended."""
     return {
         "outcome": Outcome.FAULT.value,
         "recording": None,
         "error": {
+            # The task raises the same class again: by its name, because only JSON crosses to the worker.
             "type": type(error).__name__,
             "message": truncate(strip_queries(str(error))),
             "details": vars(error) if isinstance(error, RealtimeKitError) else {},
@@ -147,73 +173,79 @@ def fault_event(error: Exception) -> Event:
 
 
 def status_history(event: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return what a wait in the triggerer saw: times (ISO 8601) and statuses."""
-    story = (event or {}).get("status_history")
-    return [(str(moment), str(status)) for moment, status in story] if isinstance(story, list) else []
+    """Return the statuses that the triggerer saw, each with the time (ISO 8601) at which it first did."""
+    history = (event or {}).get("status_history")
+    return [(str(moment), str(status)) for moment, status in history] if isinstance(history, list) else []
 
 
 def result_from_event(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_error: bool = True) -> dict[str, Any]:
-    """Return the recording that an event tells of, or raise what it means.
+    """Return the recording of the event that ended a wait, or raise the error that the event stands for.
 
-    :raises RecordingFailedError: ERRORED, unless ``fail_on_error`` is off
-    :raises RecordingStuckError: INVOKED for too long
-    :raises RecordingTimeoutError: the deadline passed
-    :raises RealtimeKitError: what stopped the wait; an event that nobody understands, too
+    :param event: the event, or whatever came in its place
+    :param wait: the wait that it ended
+    :param fail_on_error: whether ERRORED raises; if not, the recording is returned
+    :raises RecordingFailedError: when the recording is ERRORED
+    :raises RecordingStuckError: when the recording was INVOKED for too long
+    :raises RecordingTimeoutError: when the deadline passed
+    :raises RealtimeKitResponseError: when the event cannot be read
+    :raises RealtimeKitError: the error that ended the wait
     """
     outcome = (event or {}).get("outcome")
-    recording = (event or {}).get("recording")
+    published = (event or {}).get("recording")
     error = (event or {}).get("error")
     if outcome == Outcome.FAULT and isinstance(error, Mapping):
-        raise _rebuild(error)
+        raise _error_from_event(error)
     if outcome == Outcome.TIMEOUT:
-        seen = f"it is {recording.get('status')}" if recording else "it was not to be seen"
-        raise RecordingTimeoutError(f"{wait.subject} did not finish in time: {seen}", recording_id=wait.recording_id)
-    if not isinstance(recording, Mapping):
-        raise RealtimeKitResponseError(f"the wait for {wait.subject} ended with an event that makes no sense")
-    return _conclude_recording(outcome, dict(recording), wait, fail_on_error)
-
-
-def _conclude_recording(outcome: Any, published: dict[str, Any], wait: Wait, fail_on_error: bool) -> dict[str, Any]:
-    recording = Recording.model_validate(published)
-    if outcome == Outcome.UPLOADED or (outcome == Outcome.ERRORED and not fail_on_error):
-        return published
-    if outcome == Outcome.ERRORED:
-        raise RecordingFailedError(
-            f"recording {recording.id} failed: {recording.error_reason}", recording_id=recording.id
+        last_seen = f"it is {published.get('status')}" if published else "the API never showed it"
+        raise RecordingTimeoutError(
+            f"{wait.description} did not finish in time: {last_seen}", recording_id=wait.recording_id
         )
+    if not isinstance(published, Mapping) or outcome not in (Outcome.UPLOADED, Outcome.ERRORED, Outcome.STUCK):
+        # Never a success by default: another version may have sent the event, or none came.
+        raise RealtimeKitResponseError(
+            f"the wait for {wait.description} ended with an event that cannot be read (outcome {outcome!r}); "
+            "run the task again, and check that workers and triggerers have the same version of this provider"
+        )
+    recording = Recording.model_validate(published)
     if outcome == Outcome.STUCK:
         raise RecordingStuckError(
             f"recording {recording.id} has been INVOKED since {recording.invoked_time}, longer than "
             f"invoked_timeout={wait.invoked_timeout:g} s; it may never start",
             recording_id=recording.id,
         )
-    raise RealtimeKitResponseError(f"the wait for {wait.subject} ended with the unknown outcome {outcome!r}")
+    if outcome == Outcome.ERRORED and fail_on_error:
+        raise RecordingFailedError(
+            f"recording {recording.id} failed: {recording.error_reason}", recording_id=recording.id
+        )
+    return dict(published)
 
 
-def watch(api: RecordingsAPI, wait: Wait, poll_interval: float) -> Flow[Event]:
-    """Look until the wait is over; the first look comes at once."""
+def poll_until_over(api: RecordingsAPI, wait: Wait, poll_interval: float, clock: Clock = time.time) -> Flow[Event]:
+    """Poll until the wait is over, and return its event. The first poll comes at once.
+
+    :param poll_interval: seconds between two polls
+    """
     while True:
-        recording = yield from look(api, wait)
-        if event := evaluate(recording, wait):
+        recording = yield from fetch_awaited(api, wait)
+        if event := evaluate(recording, wait, clock):
             return event
-        if is_past_deadline(wait):
+        if is_past_deadline(wait, clock):
             return timeout_event(recording)
-        yield next_pause(wait, poll_interval)
-
-
-def next_pause(wait: Wait, poll_interval: float) -> float:
-    """Return the seconds until the next look, a little jittered, and not past the deadline."""
-    pause = poll_interval * random.uniform(0.9, 1.0)
-    return pause if wait.deadline is None else max(0.0, min(pause, wait.deadline - time.time()))
+        # Jitter: tasks that start together must not poll in step for hours. It only shortens the interval, which
+        # bounds how late the end of a recording is noticed.
+        pause = poll_interval * random.uniform(0.9, 1.0)
+        yield pause if wait.deadline is None else max(0.0, min(pause, wait.deadline - clock()))
 
 
 def _event(outcome: Outcome, recording: Recording | None) -> Event:
     return {"outcome": outcome.value, "recording": recording and recording.to_json(), "error": None}
 
 
-def _rebuild(error: Mapping[str, Any]) -> RealtimeKitError:
-    kind = getattr(exceptions, str(error.get("type")), None)
-    message = str(error.get("message"))
-    if isinstance(kind, type) and issubclass(kind, RealtimeKitError):
-        return kind(message, **(error.get("details") or {}))
+def _error_from_event(error: Mapping[str, Any]) -> RealtimeKitError:
+    error_class = getattr(exceptions, str(error.get("type")), None)
+    message, details = str(error.get("message")), error.get("details") or {}
+    if isinstance(error_class, type) and issubclass(error_class, RealtimeKitError):
+        # Worker and triggerer may have different versions: a detail that this one does not know is ignored.
+        known = inspect.signature(error_class).parameters
+        return error_class(message, **{key: value for key, value in details.items() if key in known})
     return RealtimeKitError(f"{error.get('type')}: {message}")

@@ -1,8 +1,7 @@
-"""How one round of looks sees everything that is awaited at the price of few requests.
+"""How one poll round sees everything that is awaited for few requests: list pages, or a GET for each recording.
 
-A round is a flow: recordings are read from list pages while that is cheaper than asking for each, and whatever the
-pages did not show is asked for by itself. What is cheaper is judged by what the last lists really held: how many rows
-a page has, and when the rows were invoked, are the server's to say.
+A list page shows up to 100 recordings, so it is cheaper when many are awaited that were invoked at about the same
+time. :class:`ListCostModel` learns from each list what the next one will cost; :func:`plan` compares.
 """
 
 from __future__ import annotations
@@ -16,28 +15,28 @@ from dataclasses import dataclass, field
 import pendulum
 
 from airflow_provider_realtimekit.api.flow import Flow
-from airflow_provider_realtimekit.api.pagination import PER_PAGE, Page, PageWalk
+from airflow_provider_realtimekit.api.pagination import PER_PAGE, Page
 from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, RecordingsAPI
 from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.models import Recording
 from airflow_provider_realtimekit.models.base import parse_timestamp
-from airflow_provider_realtimekit.waiting.outcome import Wait, look
+from airflow_provider_realtimekit.waiting.outcome import Clock, Wait
 
-_SLACK = CLOCK_SLACK.total_seconds()
-# How many recordings are shown before others get their turn on the loop.
-_AT_ONCE = 50
-# How many rows, older than those that are listed now, are remembered to evaluate what a longer list would cost.
-_MOST_REMEMBERED = 20_000
+_CLOCK_SLACK_SECONDS = CLOCK_SLACK.total_seconds()
+# To deliver the results of a long list at once would block the loop: after so many, other tasks get their turn.
+_BATCH = 50
+# Rows older than the current list that the cost model remembers: over a week of 100 recordings an hour, in 640 KB.
+_MAX_OLDER_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What a wait looks for, however many wait for it.
+class PollTarget:
+    """What a poll asks for. Several waits may have the same target.
 
-    :param recording_id: the recording, or
-    :param meeting_id: the meeting whose newest recording is meant, of those invoked at or after
+    :param recording_id: the recording; or
+    :param meeting_id: the meeting; its newest recording is meant, of those invoked at or after
     :param invoked_after: this time
-    :param since: when what is looked for was invoked at the earliest, as far as is known, in seconds since the epoch
+    :param since: the earliest time at which the target may have been invoked, in seconds since the epoch
     """
 
     recording_id: str | None
@@ -46,18 +45,19 @@ class Subject:
     since: float = field(compare=False)
 
     @classmethod
-    def of(cls, wait: Wait) -> Subject:
-        """Read it off a wait."""
+    def of(cls, wait: Wait, clock: Clock = time.time) -> PollTarget:
+        """Return the target of a wait."""
+        # A recording that is older than the longest one cannot be awaited any more.
         since = (
             parse_timestamp(wait.invoked_after).timestamp()
             if wait.invoked_after
-            else time.time() - LONGEST_RECORDING_SECONDS
+            else clock() - LONGEST_RECORDING_SECONDS
         )
-        # Of a recording, the time is a hint and tells no two subjects apart.
+        # With a recording's id the time is a hint only, and must not make two targets of one recording.
         return cls(wait.recording_id, wait.meeting_id, wait.invoked_after if wait.meeting_id else None, since)
 
     def matches(self, recording: Recording) -> bool:
-        """Whether a recording is what is looked for, or one of the candidates."""
+        """Whether a recording is the target, or for a meeting one of the candidates."""
         if self.recording_id:
             return recording.id == self.recording_id
         if self.meeting_id != recording.meeting_id:
@@ -66,162 +66,159 @@ class Subject:
 
 
 @dataclass
-class Economy:
-    """What the last lists taught about the price of the next one.
+class ListCostModel:
+    """Estimates how many pages a list takes, from what earlier lists showed. All times are seconds since the epoch.
 
-    :param page_rows: how many rows a page has
-    :param invoked: when the rows that lists showed were invoked, in order; all times are seconds since the epoch
-    :param known_since: from when on ``invoked`` is complete
-    :param total: what a list that was not read to its end said of how many rows there are, and since when
+    :param page_rows: how many rows a page has; the server decides
+    :param invoked: sorted times at which the rows of earlier lists were invoked
+    :param known_since: the time from which on ``invoked`` is complete (``None``: no list was read to its end)
+    :param total: of a list that was not read to its end: the time from which it began, and its number of rows
     """
 
     page_rows: int = PER_PAGE
     invoked: list[float] = field(default_factory=list)
     known_since: float | None = None
     total: tuple[float, int] | None = None
+    clock: Clock = time.time
 
     def pages_since(self, since: float, at_least: int) -> int:
-        """Estimate the pages that a list from ``since`` on takes; it shows ``at_least`` so many rows."""
-        begin = since - _SLACK
+        """Estimate the pages of a list from ``since`` on that has at least ``at_least`` rows."""
+        begin = since - _CLOCK_SLACK_SECONDS
         rows = len(self.invoked) - bisect_left(self.invoked, begin)
         if self.total and (self.known_since is None or begin < self.known_since):
-            rows = max(rows, self._share_of_total(begin, *self.total))
+            total_since, total = self.total
+            if begin > total_since:
+                # Only the sum is known: estimate as if the recordings had been invoked at an even pace.
+                now = self.clock()
+                total = math.ceil(total * max(0.0, now - begin) / max(1.0, now - total_since))
+            rows = max(rows, total)
         return math.ceil(max(at_least, rows) / self.page_rows)
 
     def learn(self, begin: float, invoked: Iterable[float], longest_page: int) -> None:
-        """Remember what a list that was read to its end showed; what is older than it stays known."""
-        older = self.invoked[: bisect_left(self.invoked, begin)][-_MOST_REMEMBERED:]
+        """Learn from a list that was read to its end.
+
+        :param begin: the time from which the list began
+        :param invoked: when its rows were invoked
+        :param longest_page: how many rows its longest page had
+        """
+        older = self.invoked[: bisect_left(self.invoked, begin)][-_MAX_OLDER_ROWS:]
         self.invoked = older + sorted(invoked)
         if self.known_since is None or begin < self.known_since:
             self.known_since = begin
         self.page_rows = max(1, longest_page)
 
-    def learn_total(self, begin: float, total: int, page_rows: int) -> None:
-        """Remember how many rows there are since a time, from a list that was not worth reading on."""
+    def learn_total(self, begin: float, total: int, longest_page: int) -> None:
+        """Learn how many rows a list has that was not worth reading to its end."""
         self.total = (begin, total)
-        self.page_rows = max(1, page_rows)
-
-    def cut(self, subjects: Sequence[Subject]) -> int:
-        """Return how many of the oldest to ask for one by one, so that the whole costs least.
-
-        :param subjects: sorted by age, the oldest first
-        """
-        whole = len(subjects)
-        costs = [asked + self.pages_since(subjects[asked].since, whole - asked) for asked in range(whole)]
-        best = min(range(whole), key=costs.__getitem__, default=0)
-        return best if costs and costs[best] < whole else whole
-
-    def _share_of_total(self, begin: float, total_since: float, total: int) -> int:
-        """Estimate the rows since a time, as if all had been invoked at an even pace."""
-        if begin <= total_since:
-            return total
-        now = time.time()
-        return math.ceil(total * max(0.0, now - begin) / max(1.0, now - total_since))
+        self.page_rows = max(1, longest_page)
 
 
-Show = Callable[[Subject, Recording | None], None]
+def plan(targets: Iterable[PollTarget], costs: ListCostModel) -> tuple[list[PollTarget], list[PollTarget]]:
+    """Divide the targets into those to get one by one and those to find on list pages, so that the sum is cheapest."""
+    by_age = sorted(targets, key=lambda target: target.since)
+    count = len(by_age)
+    if count < 2:
+        # A list costs a request, too: never fewer than the one GET.
+        return by_age, []
+    # A list begins at its oldest target, so a few old ones may cost many pages: get these one by one.
+    prices = [gets + costs.pages_since(by_age[gets].since, count - gets) for gets in range(count)]
+    gets = min(range(count), key=prices.__getitem__)
+    if prices[gets] >= count:
+        gets = count
+    return by_age[:gets], by_age[gets:]
 
 
-def plan(subjects: Iterable[Subject], economy: Economy) -> tuple[list[Subject], list[Subject]]:
-    """Divide what is looked for into what to ask for one by one, and what to read from a list."""
-    by_age = sorted(subjects, key=lambda subject: subject.since)
-    cut = economy.cut(by_age)
-    return by_age[:cut], by_age[cut:]
+OnResult = Callable[[PollTarget, Recording | None], None]
 
 
-def read_list(api: RecordingsAPI, subjects: Sequence[Subject], economy: Economy, show: Show) -> Flow[None]:
-    """Look for subjects on list pages and show each that is found; what was not must be asked for by itself.
+def poll_list(
+    api: RecordingsAPI, targets: Sequence[PollTarget], costs: ListCostModel, on_result: OnResult
+) -> Flow[None]:
+    """Find targets on list pages and pass each result on. A target without a result has to be got by itself.
 
-    No page is kept: thousands of rows that live as long as a round would bring on full garbage collections, each of
-    which holds up the loop.
+    :param on_result: is called with a target and its recording
     """
-    begin = min(subject.since for subject in subjects) - _SLACK
+    # Results are passed on page by page. Thousands of rows that live as long as a round would cause full garbage
+    # collections, and each of these blocks the loop.
+    begin = min(target.since for target in targets) - _CLOCK_SLACK_SECONDS
     walk = api.list_recordings(start_time=pendulum.from_timestamp(begin))
-    wanted = _Wanted(subjects)
+    matcher = _ListMatcher(targets)
     while not walk.done:
-        total = yield from _read_page(walk, wanted, show)
-        if total is not None:
-            economy.learn_total(begin, total, wanted.longest_page)
+        page = yield from walk.next_page()
+        yield from _pass_on(matcher.match(walk.take(page), page), on_result)
+        if not walk.done and (matcher.is_complete or _costs_more_than_gets(page, matcher.missing)):
+            costs.learn_total(begin, page.total_count or 0, matcher.longest_page)
             return
-    economy.learn(begin, wanted.invoked, wanted.longest_page)
-    yield from _in_turns(wanted.settled(), show)
+        # The recordings of a page take up to a megabyte: free them before the next page is fetched.
+        del page
+    costs.learn(begin, matcher.invoked, matcher.longest_page)
+    yield from _pass_on(matcher.newest_of_meetings(), on_result)
 
 
-def _read_page(walk: PageWalk, wanted: _Wanted, show: Show) -> Flow[int | None]:
-    """Read a page; return how many rows there are in all if it is not worth reading on."""
-    page = yield from walk.next_page()
-    yield from _in_turns(wanted.pick(walk.take(page), page), show)
-    is_enough = not walk.done and (wanted.has_all or _is_dearer(page, wanted.missing))
-    return page.total_count or 0 if is_enough else None
+def _pass_on(results: Iterable[tuple[PollTarget, Recording | None]], on_result: OnResult) -> Flow[None]:
+    for count, (target, recording) in enumerate(results, start=1):
+        on_result(target, recording)
+        if count % _BATCH == 0:
+            yield 0.0  # a sleep of no length: others get their turn on the loop
 
 
-def _in_turns(found: Iterable[tuple[Subject, Recording | None]], show: Show) -> Flow[None]:
-    """Show what was found, with turns for others between."""
-    for count, (subject, recording) in enumerate(found, start=1):
-        show(subject, recording)
-        if count % _AT_ONCE == 0:
-            yield 0.0
-
-
-def ask(api: RecordingsAPI, subject: Subject) -> Flow[Recording | None]:
-    """Look for one subject by itself."""
-    return look(api, Wait(subject.recording_id, subject.meeting_id, subject.invoked_after))
-
-
-def _is_dearer(page: Page, missing: int) -> bool:
-    """Whether reading on costs more requests than asking for what is missing."""
+def _costs_more_than_gets(page: Page, missing: int) -> bool:
+    """Whether the rest of the list costs more requests than a GET for each target that is still missing."""
     if not page.rows or page.end_offset is None or page.total_count is None:
         return False
     return math.ceil((page.total_count - page.end_offset) / page.rows) > missing
 
 
-class _Wanted:
-    """The subjects by what a row can be matched with, and what the pages of one walk showed of them."""
+class _ListMatcher:
+    """Matches the rows of one list with the targets.
 
-    def __init__(self, subjects: Sequence[Subject]) -> None:
-        self.missing = len(subjects)
+    :param targets: what to find
+
+    ``missing`` counts the targets that no row has matched yet; ``invoked`` and ``longest_page`` are for the cost model.
+    """
+
+    def __init__(self, targets: Sequence[PollTarget]) -> None:
+        self.missing = len(targets)
         self.invoked: list[float] = []
         self.longest_page = 0
-        self._ids = {subject.recording_id: subject for subject in subjects if subject.recording_id}
-        self._meetings: dict[str, list[Subject]] = {}
-        for subject in subjects:
-            if subject.meeting_id:
-                self._meetings.setdefault(subject.meeting_id, []).append(subject)
-        self._newest: dict[Subject, Recording] = {}
+        self._by_id = {target.recording_id: target for target in targets if target.recording_id}
+        self._by_meeting: dict[str, list[PollTarget]] = {}
+        for target in targets:
+            if target.meeting_id:
+                self._by_meeting.setdefault(target.meeting_id, []).append(target)
+        self._newest: dict[PollTarget, Recording] = {}
         self._total = 0
-        self._may_settle = True
+        self._saw_all_rows = True
 
     @property
-    def has_all(self) -> bool:
-        """Whether nothing is left to find; which recording of a meeting is the newest shows at the end only."""
-        return self.missing == 0 and not self._meetings
+    def is_complete(self) -> bool:
+        """Whether every target is found. A meeting's never is: a later page may show a newer recording."""
+        return self.missing == 0 and not self._by_meeting
 
-    def pick(self, rows: Sequence[Recording], page: Page) -> Iterator[tuple[Subject, Recording]]:
-        """Match a page's rows with recordings; note the candidates for meetings."""
+    def match(self, rows: Sequence[Recording], page: Page) -> Iterator[tuple[PollTarget, Recording]]:
+        """Yield the targets that the page's new rows match by id, and note the candidates for meetings."""
         self.longest_page = max(self.longest_page, page.rows)
         self.invoked += [row.invoked_time.timestamp() for row in rows if row.invoked_time]
         total = self._total if page.total_count is None else page.total_count
-        # Where rows went meanwhile, others moved up onto pages that were read before, and were not seen.
+        # When rows went since the last page, later ones moved up onto pages that were read before: one may be missed.
+        # Rows that do not name their meeting match none.
         if total < self._total or not all(row.meeting_id for row in rows):
-            self._may_settle = False
+            self._saw_all_rows = False
         self._total = total
         for row in rows:
-            self._consider(row)
-            if subject := self._ids.get(row.id):
+            for target in self._by_meeting.get(row.meeting_id or "", ()):
+                newest = self._newest.get(target)
+                if target.matches(row) and (newest is None or _is_newer(row, newest)):
+                    self._newest[target] = row
+            if target_by_id := self._by_id.get(row.id):
                 self.missing -= 1
-                yield subject, row
+                yield target_by_id, row
 
-    def settled(self) -> Iterator[tuple[Subject, Recording | None]]:
-        """Return the newest of each meeting, after a list that was read to its end and surely showed them all."""
-        if self._may_settle:
-            for subjects in self._meetings.values():
-                yield from ((subject, self._newest.get(subject)) for subject in subjects)
-
-    def _consider(self, row: Recording) -> None:
-        for candidate in self._meetings.get(row.meeting_id or "", ()):
-            best = self._newest.get(candidate)
-            if candidate.matches(row) and (best is None or _is_newer(row, best)):
-                self._newest[candidate] = row
+    def newest_of_meetings(self) -> Iterator[tuple[PollTarget, Recording | None]]:
+        """Yield each meeting's target with its newest recording; nothing when the list may have missed a row."""
+        if self._saw_all_rows:
+            for targets in self._by_meeting.values():
+                yield from ((target, self._newest.get(target)) for target in targets)
 
 
 def _is_newer(row: Recording, other: Recording) -> bool:

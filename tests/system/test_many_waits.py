@@ -34,8 +34,8 @@ def emulator(tmp_path: Path) -> Iterator[LocalEmulator]:
 
 @pytest.fixture
 def recordings(emulator: LocalEmulator) -> list[str]:
-    order = {"count": WAITS, "status": "RECORDING", "account_id": ACCOUNT_ID, "app_id": APP_ID}
-    ids: list[str] = emulator.control.post("recordings", json=order).raise_for_status().json()["ids"]
+    request = {"count": WAITS, "status": "RECORDING", "account_id": ACCOUNT_ID, "app_id": APP_ID}
+    ids: list[str] = emulator.control.post("recordings", json=request).raise_for_status().json()["ids"]
     return ids
 
 
@@ -66,9 +66,9 @@ def count(airflow: LocalAirflow, run_id: str, *states: str) -> int:
 
 
 def polls(emulator: LocalEmulator) -> list[float]:
-    """When each look at recordings came in."""
+    """Return when each poll came in."""
     requests = emulator.control.get("ledger").json()["requests"]
-    return [entry["at"] for entry in requests if entry["operation"] in ("get", "list")]
+    return [request["at"] for request in requests if request["operation"] in ("get", "list")]
 
 
 def wait_for_rounds(airflow: LocalAirflow, emulator: LocalEmulator, count: int) -> None:
@@ -107,11 +107,11 @@ def check_results(airflow: LocalAirflow, run_id: str, recordings: list[str]) -> 
 
 
 def check_loop(warned: list[str], turns: list[dict[str, Any]], ends_from: float) -> None:
-    """No warning of a loop that stood still may be ours.
+    """Check that no warning of a blocked loop is caused by our package.
 
-    Airflow warns when a sleep of 0.1 s took more than 0.2 s. So a warning is ours where our package alone had the
-    loop for more than 0.1 s before anything else got a turn. Others have other causes, and even a run of tasks that
-    wait for nothing gets some: Airflow takes up hundreds of tasks at once, and the machine may have other work to do.
+    Airflow warns when a sleep of 0.1 s took more than 0.2 s. So our package causes a warning when it alone had the
+    loop for more than 0.1 s before anything else got a turn. Other warnings have other causes; even a run of tasks that
+    wait for nothing gets some, because Airflow starts hundreds of tasks at once, and the machine may be busy.
     """
     late = [turn for turn in turns if turn["held"] > loop_watch.LATE]
     assert len(warned) <= len(late), f"the watch saw {len(late)} late turns, Airflow warned: {warned}"
@@ -121,22 +121,24 @@ def check_loop(warned: list[str], turns: list[dict[str, Any]], ends_from: float)
 
 
 def warnings(airflow: LocalAirflow) -> list[str]:
-    """The triggerer's warnings of a loop that stood still."""
+    """Return the triggerer's warnings of a blocked loop."""
     return [line for line in (airflow.home / "triggerer.log").read_text().splitlines() if BLOCKED in line]
 
 
-@pytest.mark.parametrize(("module", "is_ours"), [(f"{loop_watch.PACKAGE}.polling", True), ("somebody.elses", False)])
-def test_the_watch_knows_whose_work_holds_up_a_loop(module: str, is_ours: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "is_ours"), [(f"{loop_watch.PACKAGE}.waiting.poller", True), ("somebody.elses", False)]
+)
+def test_the_watch_knows_whose_work_blocks_a_loop(module: str, is_ours: bool, tmp_path: Path) -> None:
     names: dict[str, Any] = {"__name__": module, "time": time}
-    exec("def hold_up(): time.sleep(0.5)", names)
+    exec("def block(): time.sleep(0.5)", names)
 
-    async def be_held_up() -> None:
+    async def be_blocked() -> None:
         loop_watch.start(tmp_path / "loop.jsonl")
         await asyncio.sleep(0.1)
-        names["hold_up"]()
+        names["block"]()
         await asyncio.sleep(0.1)
 
-    asyncio.run(be_held_up())
+    asyncio.run(be_blocked())
     worst = max(loop_watch.read(tmp_path / "loop.jsonl"), key=lambda turn: turn["held"])
     assert worst["held"] > 0.5
     assert (worst["ours"] > loop_watch.LATE) is is_ours

@@ -1,9 +1,10 @@
-"""The API does not answer, or not for all: waits are delayed, fail in the end, and never cost a storm."""
+"""The API does not answer, or not for all recordings: waits are delayed, fail in the end, and cause no storm."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_realtimekit.waiting import poller
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from tests.api.support import CREDENTIALS, no, ok
-
-from .worlds import ROUND, Life, Stage, deadline, lives
+from tests.support.waiting import ROUND, Life, Stage, deadline, lives
 
 
 def crowd(name: str, count: int, *, listed: bool = True) -> list[Life]:
@@ -32,7 +33,7 @@ FAULTS = ["503", "no answer", "garbage"]
 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(FAULTS), st.floats(1, 300), st.lists(st.sampled_from([5.0, 30.0, 90.0]), min_size=1, max_size=5))
-def test_rounds_that_fail_delay_and_fail_nobody(kind: str, seconds: float, intervals: list[float]) -> None:
+def test_failed_rounds_delay_waits_but_fail_none(kind: str, seconds: float, intervals: list[float]) -> None:
     stage = Stage(lives(*(Life(f"r{number}", ends=10) for number in range(len(intervals)))))
     stage.kit.fault = lambda request, now: broken(kind, request) if now < seconds else None
 
@@ -45,7 +46,7 @@ def test_rounds_that_fail_delay_and_fail_nobody(kind: str, seconds: float, inter
 
 @pytest.mark.parametrize("interval", [5.0, 30.0, 600.0])
 @pytest.mark.parametrize("kind", FAULTS)
-def test_after_patience_each_wait_fails_and_hears_for_how_long(kind: str, interval: float) -> None:
+def test_after_retry_timeout_each_wait_fails_and_says_for_how_long(kind: str, interval: float) -> None:
     stage = Stage(lives(Life("a"), Life("b")), credentials=replace(CREDENTIALS, retry_timeout=100))
     stage.kit.fault = lambda request, now: broken(kind, request)
 
@@ -59,13 +60,13 @@ def test_after_patience_each_wait_fails_and_hears_for_how_long(kind: str, interv
     assert 100 <= last - first <= 100 + 35
 
 
-def test_one_failed_round_fails_no_wait_however_rarely_it_looks() -> None:
+def test_one_failed_round_fails_no_wait_however_long_its_interval() -> None:
     stage = Stage(lives(Life("a", ends=10)), credentials=replace(CREDENTIALS, retry_timeout=100))
     stage.kit.fault = lambda request, now: no(503) if now > 2 and len(stage.kit.asked) == 2 else None
     assert stage.run(lambda: stage.wait("a", 600))["outcome"] == "uploaded"
 
 
-def test_a_deadline_that_passes_while_the_api_fails_costs_no_storm() -> None:
+def test_a_deadline_that_passes_in_an_outage_causes_no_storm_of_requests() -> None:
     stage = Stage(lives(Life("a")))
     stage.kit.fault = lambda request, now: no(503)
     event = stage.run(lambda: stage.wait(Wait(recording_id="a", deadline=deadline(40))))
@@ -74,7 +75,7 @@ def test_a_deadline_that_passes_while_the_api_fails_costs_no_storm() -> None:
 
 
 @pytest.mark.parametrize("poison", FAULTS)
-def test_a_recording_that_always_fails_holds_no_other_up(poison: str) -> None:
+def test_a_recording_whose_polls_always_fail_delays_no_other(poison: str) -> None:
     stage = Stage(lives(*(Life(f"r{number}", ends=50, listed=False) for number in range(20))))
     stage.kit.fault = lambda request, now: broken(poison, request) if request.url.path.endswith("/r0") else None
 
@@ -88,7 +89,7 @@ def test_a_recording_that_always_fails_holds_no_other_up(poison: str) -> None:
     assert stage.run(main)["outcome"] == "fault"
 
 
-def test_what_goes_wrong_with_some_changes_nothing_for_the_others() -> None:
+def test_errors_of_some_recordings_do_not_change_how_often_others_are_polled() -> None:
     listed, hidden = crowd("listed", 50), crowd("hidden", 7, listed=False)
     stage = Stage(lives(*listed, *hidden), credentials=replace(CREDENTIALS, retry_timeout=1000))
     stage.kit.fault = lambda request, now: no(503) if "hidden" in request.url.path and 10 < now < 200 else None
@@ -96,15 +97,15 @@ def test_what_goes_wrong_with_some_changes_nothing_for_the_others() -> None:
     async def main() -> None:
         others = [asyncio.create_task(stage.wait(life.id, 60)) for life in hidden]
         await asyncio.gather(*(stage.wait(life.id, 60) for life in listed))
-        assert stage.loop.time() <= 100 + 60 + ROUND, "nobody is looked at too rarely"
+        assert stage.loop.time() <= 100 + 60 + ROUND, "every recording is polled often enough"
         await asyncio.gather(*others)
 
     stage.run(main)
     lists = [now for now, request in stage.kit.asked if request.url.path.endswith("/recordings") and now < 100]
-    assert len(lists) <= 20, "nor too often"
+    assert len(lists) <= 20, "and not too often"
 
 
-def test_in_an_outage_all_look_again_together() -> None:
+def test_in_an_outage_all_are_polled_again_together() -> None:
     stage = Stage(lives(*crowd("r", 200)))
     stage.kit.fault = lambda request, now: no(503) if now < 100 else None
 
@@ -115,7 +116,7 @@ def test_in_an_outage_all_look_again_together() -> None:
     assert sum(now < 100 for now in stage.kit.times()) <= 16
 
 
-def test_an_outage_costs_no_more_than_good_times() -> None:
+def test_an_outage_costs_no_more_requests_than_normal_operation() -> None:
     def count(until: float) -> int:
         stage = Stage(lives(*(Life(f"r{number}", ends=120, listed=False) for number in range(100))))
         stage.kit.fault = lambda request, now: no(503) if now < until else None
@@ -129,7 +130,7 @@ def test_an_outage_costs_no_more_than_good_times() -> None:
     assert count(100) <= count(0)
 
 
-def test_an_id_that_cannot_be_asked_for_takes_no_other_along() -> None:
+def test_a_malformed_id_fails_its_own_wait_only() -> None:
     stage = Stage(lives(Life("good", ends=50, listed=False)))
 
     async def main() -> list[Any]:
@@ -140,7 +141,7 @@ def test_an_id_that_cannot_be_asked_for_takes_no_other_along() -> None:
     assert good["outcome"] == "uploaded"
 
 
-def test_a_429_stops_every_request_for_as_long_as_it_says_and_fails_nobody() -> None:
+def test_a_429_stops_every_request_for_as_long_as_it_says_and_fails_no_wait() -> None:
     stage = Stage(lives(*(Life(f"r{number}", ends=10, listed=False) for number in range(20))))
     refused: list[float] = []
 
@@ -160,8 +161,36 @@ def test_a_429_stops_every_request_for_as_long_as_it_says_and_fails_nobody() -> 
     assert len(refused) <= 5, "no more than were under way"
 
 
-def test_a_block_and_then_one_failed_round_fail_nobody() -> None:
+def test_a_429_and_then_one_failed_round_fail_no_wait() -> None:
     stage = Stage(lives(Life("a", ends=10)))
     answers = iter([no(429, **{"retry-after": "400"}), no(503)])
     stage.kit.fault = lambda request, now: next(answers, None)
     assert stage.run(lambda: stage.wait("a"))["outcome"] == "uploaded"
+
+
+def crash(request: httpx.Request, now: float) -> httpx.Response:
+    raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fault"),
+    [
+        ("answered", lambda request, now: None),
+        ("failed", lambda request, now: no(429, **{"retry-after": "1"}) if now < 1 else None),
+        ("refused", lambda request, now: no(401)),
+        ("crashed", crash),
+    ],
+)
+def test_every_round_is_counted_with_its_outcome(outcome: str, fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[Any] = []
+    ages: list[float] = []
+    stats = SimpleNamespace(
+        incr=lambda name, tags: counted.append((name, tags)), gauge=lambda name, value: ages.append(value)
+    )
+    monkeypatch.setattr(poller, "Stats", stats)
+    stage = Stage(lives(Life("a", ends=0)))
+    stage.kit.fault = fault
+    stage.run(lambda: stage.wait("a"))
+    assert counted[0] == ("realtimekit.poll_rounds", {"outcome": outcome})
+    assert len(counted) == len(ages)
+    assert 0 < ages[0] < 1

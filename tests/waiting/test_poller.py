@@ -1,4 +1,4 @@
-"""One poller for many waits, in worlds where recordings end, hide and fail and the API does, too."""
+"""One poller for many waits: recordings end, fail, or are not listed; waits join late, leave, or time out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from airflow_provider_realtimekit.waiting.poller import GATHER_SECONDS
+from airflow_provider_realtimekit.waiting.shared import SharedPolling, shared_polling
 from tests.api.support import CREDENTIALS
+from tests.support.waiting import ROUND, Life, Stage, at, deadline, lives
 
-from .worlds import ROUND, Life, Stage, at, deadline, lives
 
-
-def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_one_round() -> None:
+def test_a_thousand_triggers_in_one_second_cost_one_reading_of_the_connection_and_one_round() -> None:
     stage = Stage(lives(*(Life(f"r{number}") for number in range(1000))))
 
     async def main() -> None:
@@ -27,8 +27,8 @@ def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_o
         tasks = [asyncio.create_task(stage.wait(wait)) for wait in waits]
         await asyncio.sleep(10)
         (poller,) = stage.pollers
-        assert all(entry.has_been_seen for entry in poller.book), "everybody was looked at in the first round"
-        assert stage.told == []
+        assert all(waiter.has_been_polled for waiter in poller.registry), "all were polled in the first round"
+        assert stage.logged == []
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -39,7 +39,7 @@ def test_a_thousand_triggers_in_one_second_cost_one_look_at_the_connection_and_o
     assert len(stage.clients) == 1
 
 
-def test_whoever_joins_later_is_looked_at_within_its_interval_and_without_a_storm() -> None:
+def test_waits_that_join_later_are_polled_within_their_interval_and_without_a_storm() -> None:
     stage = Stage(lives(Life("old"), *(Life(f"r{number}", ends=0) for number in range(100))))
 
     async def late(number: int) -> float:
@@ -82,7 +82,7 @@ def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 async def one_wait(stage: Stage, of: dict[str, Any]) -> None:
-    """Wait as drawn, and check that it ends with the truth and in time."""
+    """Wait as drawn, and check that the wait ends with the right outcome and in time."""
     life, joined = of["life"], of["joins"]
     await asyncio.sleep(joined)
     until = None if of["deadline"] is None else deadline(of["deadline"])
@@ -107,7 +107,7 @@ async def one_wait(stage: Stage, of: dict[str, Any]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(worlds(), st.integers(1, 4))
-def test_every_wait_ends_once_with_the_truth_and_in_time(world: list[dict[str, Any]], cap: int) -> None:
+def test_every_wait_ends_once_with_the_right_outcome_and_in_time(world: list[dict[str, Any]], cap: int) -> None:
     stage = Stage(lives(*(of["life"] for of in world)), cap=cap)
 
     async def main() -> None:
@@ -116,7 +116,7 @@ def test_every_wait_ends_once_with_the_truth_and_in_time(world: list[dict[str, A
     stage.run(main)
 
 
-def test_a_recording_that_is_not_there_fails_at_once_and_alone() -> None:
+def test_an_unknown_recording_fails_its_own_wait_only_and_at_once() -> None:
     stage = Stage(lives(Life("good", ends=50)))
 
     async def main() -> list[Any]:
@@ -133,7 +133,7 @@ def test_a_recording_of_a_meeting_that_appears_late_is_waited_for() -> None:
     wait = Wait(meeting_id="m-1", invoked_after=at(0))
     event = stage.run(lambda: stage.wait(wait))
     assert (event["outcome"], event["recording"]["id"]) == ("uploaded", "late")
-    assert stage.told == ["Recording late is RECORDING", "Recording late is UPLOADED"]
+    assert stage.logged == ["Recording late is RECORDING", "Recording late is UPLOADED"]
 
 
 def test_a_wait_cancelled_at_any_step_leaves_nothing_behind() -> None:
@@ -152,7 +152,7 @@ def rotate_token(stage: Stage) -> None:
 
 
 async def _cancel_after(stage: Stage, steps: int) -> bool:
-    """Cancel a wait after so many steps of the loop's; return whether it had ended by then."""
+    """Cancel a wait after so many steps of the loop; return whether it had ended by then."""
     stage.loop.call_later(20, rotate_token, stage)
     wait = asyncio.create_task(stage.wait("a"))
     for _ in range(steps):
@@ -172,7 +172,7 @@ async def _step(stage: Stage) -> None:
         await asyncio.sleep(next_time - stage.loop.time())
 
 
-def test_a_wait_that_cannot_be_read_leaves_nothing_behind() -> None:
+def test_a_malformed_wait_leaves_nothing_behind() -> None:
     stage = Stage()
 
     async def main() -> None:
@@ -183,7 +183,7 @@ def test_a_wait_that_cannot_be_read_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("interval", [0, -1.0, math.nan, math.inf])
-def test_an_interval_that_is_no_time_is_refused(interval: float) -> None:
+def test_an_interval_that_is_not_a_time_is_refused(interval: float) -> None:
     stage = Stage(lives(Life("a")))
 
     async def main() -> None:
@@ -194,7 +194,15 @@ def test_an_interval_that_is_no_time_is_refused(interval: float) -> None:
     assert stage.kit.asked == []
 
 
-def test_the_first_look_of_a_lonely_wait_comes_soon() -> None:
+def test_the_first_poll_of_a_single_wait_comes_soon() -> None:
     stage = Stage(lives(Life("a", ends=0)))
     stage.run(lambda: stage.wait("a", 600))
     assert stage.loop.time() <= GATHER_SECONDS + ROUND
+
+
+def test_each_loop_has_a_shared_polling_of_its_own() -> None:
+    async def ask_twice() -> SharedPolling:
+        assert shared_polling() is shared_polling()
+        return shared_polling()
+
+    assert asyncio.run(ask_twice()) is not asyncio.run(ask_twice())

@@ -1,4 +1,4 @@
-"""The gate against the emulator's quota, over the loopback, as the server counts."""
+"""The rate limiter against the emulator's quota, over loopback: what the server counts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def wait_for_all(ids: list[str]) -> list[Any]:
 
 
 def test_two_thousand_waits_stay_inside_a_quota_that_would_block_them(emulator: EmulatorServer) -> None:
-    # A round takes 20 pages, and a round is due ten times a second: the gate alone keeps them at ten a second. In
-    # Cloudflare's time, of 1,200 requests in 300 s, the interval of 0.1 s is one of half a second.
+    # A round takes 20 pages and is due ten times a second: only the rate limiter keeps that down to ten requests a
+    # second. On the scale of Cloudflare's quota, 1,200 requests in 300 s, the interval of 0.1 s is half a second.
     ids = emulator.world.seed(2000, status="RECORDING")
     emulator.configure(quota=60, quota_window=3, quota_block=300)
     lists, starts = partial(emulator.ledger.count, "list"), partial(emulator.ledger.count, "start")
@@ -57,7 +57,7 @@ def test_after_each_429_nothing_is_asked_for_as_long_as_it_says_and_nothing_fail
 
     assert {event["outcome"] for event in events} == {"uploaded"}
     requests = emulator.ledger.requests
-    refused = [place for place, entry in enumerate(requests) if entry.status == 429]
+    refused = [place for place, request in enumerate(requests) if request.status == 429]
     assert len(refused) == 3
     for place in refused:
         assert requests[place + 1].at - requests[place].at >= 1.0, "it was asked within Retry-After"

@@ -1,4 +1,4 @@
-"""The gate that every request passes: how it paces, whom it believes, and what it says."""
+"""The rate limiter that every request passes: how it paces, which headers it reads, and what it logs."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def left(requests: int, seconds: int) -> httpx.Response:
 
 
 def make(clock: Clock, share: float = 0.5, limit: int = 0, window: int = 0) -> RateLimiter:
-    gate = RateLimiter(share, clock)
+    limiter = RateLimiter(share, clock)
     if limit:
-        gate.update_from(policy(limit, window))
-    return gate
+        limiter.update_from(policy(limit, window))
+    return limiter
 
 
-def admitted(gate: RateLimiter, *, polling: bool) -> int:
-    """How many are let through at once."""
+def count_allowed(limiter: RateLimiter, *, polling: bool) -> int:
+    """Return how many requests pass at once."""
     count = 0
-    while gate.acquire(polling=polling) == 0:
+    while limiter.acquire(polling=polling) == 0:
         count += 1
-        assert count < 5000, "nothing holds them back"
+        assert count < 5000, "the limiter holds nothing back"
     return count
 
 
@@ -51,124 +51,124 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_without_a_word_from_the_server_1200_pass_in_300_seconds(clock: Clock) -> None:
-    gate = make(clock)
-    assert admitted(gate, polling=False) == 1200
-    assert gate.acquire(polling=False) == 300
+def test_without_headers_1200_requests_pass_in_300_seconds(clock: Clock) -> None:
+    limiter = make(clock)
+    assert count_allowed(limiter, polling=False) == 1200
+    assert limiter.acquire(polling=False) == 300
     clock.sleep(299)
-    assert gate.acquire(polling=False) == 1
+    assert limiter.acquire(polling=False) == 1
     clock.sleep(1)
-    assert admitted(gate, polling=False) == 1200
+    assert count_allowed(limiter, polling=False) == 1200
 
 
-def test_polling_leaves_the_rest_to_others(clock: Clock) -> None:
-    gate = make(clock, share=0.25)
-    assert admitted(gate, polling=True) == 300
-    assert admitted(gate, polling=False) == 900
+def test_polling_leaves_the_rest_of_the_quota_to_other_requests(clock: Clock) -> None:
+    limiter = make(clock, share=0.25)
+    assert count_allowed(limiter, polling=True) == 300
+    assert count_allowed(limiter, polling=False) == 900
 
 
 def test_the_servers_policy_replaces_the_default(clock: Clock) -> None:
-    gate = make(clock, limit=10, window=60)
-    assert admitted(gate, polling=False) == 10
-    assert gate.acquire(polling=False) == 60
+    limiter = make(clock, limit=10, window=60)
+    assert count_allowed(limiter, polling=False) == 10
+    assert limiter.acquire(polling=False) == 60
 
 
 def test_a_window_that_grows_counts_what_was_sent_before_it_did(clock: Clock) -> None:
-    gate = make(clock, share=1.0, limit=100, window=10)
+    limiter = make(clock, share=1.0, limit=100, window=10)
     for _ in range(50):
-        assert gate.acquire(polling=True) == 0
+        assert limiter.acquire(polling=True) == 0
         clock.sleep(2)
-    gate.update_from(policy(60, 300))
-    assert admitted(gate, polling=False) == 10
-    assert gate.acquire(polling=False) == pytest.approx(200)
+    limiter.update_from(policy(60, 300))
+    assert count_allowed(limiter, polling=False) == 10
+    assert limiter.acquire(polling=False) == pytest.approx(200)
 
 
-def test_what_was_sent_is_not_remembered_for_ever(clock: Clock) -> None:
-    gate = make(clock, limit=10_000, window=1)
+def test_requests_are_not_remembered_for_ever(clock: Clock) -> None:
+    limiter = make(clock, limit=10_000, window=1)
     for _ in range(20_000):
-        gate.acquire(polling=True)
+        limiter.acquire(polling=True)
         clock.sleep(0.01)
-    assert len(gate._all._times) <= 5_100
+    assert len(limiter._all._times) <= 5_100
 
 
-def test_of_several_policies_the_slowest_counts(clock: Clock) -> None:
-    gate = make(clock)
-    gate.update_from(httpx.Response(200, headers={"ratelimit-policy": '"burst";q=100;w=10, "default";q=1200;w=300'}))
+def test_of_several_policies_the_strictest_counts(clock: Clock) -> None:
+    limiter = make(clock)
+    limiter.update_from(httpx.Response(200, headers={"ratelimit-policy": '"burst";q=100;w=10, "default";q=1200;w=300'}))
     sent = 0
     for _ in range(300):
-        sent += admitted(gate, polling=False)
+        sent += count_allowed(limiter, polling=False)
         clock.sleep(1)
     assert sent <= 1200
 
 
-def test_what_the_server_says_is_left_is_believed_until_it_says_otherwise(clock: Clock) -> None:
-    gate = make(clock)
-    gate.update_from(left(3, 40))
-    assert admitted(gate, polling=False) == 3
-    assert gate.acquire(polling=False) == 40
+def test_the_remaining_requests_of_the_header_count_until_they_expire(clock: Clock) -> None:
+    limiter = make(clock)
+    limiter.update_from(left(3, 40))
+    assert count_allowed(limiter, polling=False) == 3
+    assert limiter.acquire(polling=False) == 40
     clock.sleep(40)
-    assert gate.acquire(polling=False) == 0
+    assert limiter.acquire(polling=False) == 0
 
 
-def test_polling_keeps_off_the_last_tenth_that_the_server_says_is_left(clock: Clock) -> None:
-    gate = make(clock)
-    gate.update_from(left(125, 40))
-    assert admitted(gate, polling=True) == 5
-    assert admitted(gate, polling=False) == 120
+def test_polling_leaves_the_last_tenth_of_the_remaining_requests(clock: Clock) -> None:
+    limiter = make(clock)
+    limiter.update_from(left(125, 40))
+    assert count_allowed(limiter, polling=True) == 5
+    assert count_allowed(limiter, polling=False) == 120
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [({"retry-after": "17"}, 17), ({}, 300), ({"retry-after": "?"}, 300)])
 def test_after_a_429_nothing_passes_for_as_long_as_it_says(clock: Clock, headers: Any, seconds: float) -> None:
-    gate = make(clock)
-    gate.update_from(no(429, **headers))
+    limiter = make(clock)
+    limiter.update_from(no(429, **headers))
     clock.sleep(seconds / 2)
-    gate.update_from(ok())  # the answer to what was under way lifts nothing
-    assert {gate.acquire(polling=polling) for polling in (True, False)} == {seconds / 2}
+    limiter.update_from(ok())  # the answer to a request that was under way does not end the block
+    assert {limiter.acquire(polling=polling) for polling in (True, False)} == {seconds / 2}
     clock.sleep(seconds / 2)
-    assert gate.acquire(polling=True) == 0
+    assert limiter.acquire(polling=True) == 0
 
 
 def test_a_shorter_refusal_does_not_lift_a_longer_one(clock: Clock) -> None:
-    gate = make(clock)
-    gate.update_from(no(429, **{"retry-after": "100"}))
-    gate.update_from(no(429, **{"retry-after": "1"}))
-    assert gate.acquire(polling=False) == 100
+    limiter = make(clock)
+    limiter.update_from(no(429, **{"retry-after": "100"}))
+    limiter.update_from(no(429, **{"retry-after": "1"}))
+    assert limiter.acquire(polling=False) == 100
 
 
 @pytest.mark.parametrize("value", ["", "garbage", '"a";r=-1;t=5', '"a";r=1', '"a";r=x;t=y'])
-def test_headers_that_make_no_sense_change_nothing(clock: Clock, value: str) -> None:
-    gate = make(clock)
-    gate.update_from(httpx.Response(200, headers={"ratelimit": value, "ratelimit-policy": value}))
-    assert admitted(gate, polling=False) == 1200
+def test_unreadable_headers_change_nothing(clock: Clock, value: str) -> None:
+    limiter = make(clock)
+    limiter.update_from(httpx.Response(200, headers={"ratelimit": value, "ratelimit-policy": value}))
+    assert count_allowed(limiter, polling=False) == 1200
 
 
 @pytest.mark.parametrize("polling", [True, False])
-def test_it_tells_once_that_it_holds_back_and_once_that_it_goes_on(
+def test_holding_back_is_logged_once_at_its_beginning_and_once_at_its_end(
     clock: Clock, caplog: pytest.LogCaptureFixture, polling: bool
 ) -> None:
-    gate = make(clock)
-    gate.update_from(no(429, **{"retry-after": "60"}))
+    limiter = make(clock)
+    limiter.update_from(no(429, **{"retry-after": "60"}))
     with caplog.at_level(logging.INFO, LOGGER):
         for _ in range(50):
-            gate.acquire(polling=polling)
+            limiter.acquire(polling=polling)
         clock.sleep(60)
         for _ in range(100):
-            gate.acquire(polling=polling)
+            limiter.acquire(polling=polling)
             clock.sleep(1)
     assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("others", [False, True], ids=["polls alone", "polls among starts"])
-def test_it_is_not_chatty_where_the_quota_is_used_up_for_long(
+def test_a_quota_that_stays_used_up_does_not_fill_the_log(
     clock: Clock, caplog: pytest.LogCaptureFixture, others: bool
 ) -> None:
-    gate = make(clock, limit=20, window=20)
+    limiter = make(clock, limit=20, window=20)
     with caplog.at_level(logging.INFO, LOGGER):
         for _ in range(600):
-            gate.acquire(polling=True)
+            limiter.acquire(polling=True)
             clock.sleep(0.5)
             if others:
-                gate.acquire(polling=False)
+                limiter.acquire(polling=False)
     assert len(caplog.records) <= 4
 
 
@@ -179,11 +179,11 @@ STEPS = st.lists(st.tuples(st.booleans(), st.floats(0, 12)), max_size=120)
 @given(STEPS, st.integers(1, 12), st.integers(1, 30), st.floats(0, 1))
 def test_no_window_ever_holds_too_many(steps: list[tuple[bool, float]], limit: int, window: int, share: float) -> None:
     clock = Clock()
-    gate = make(clock, share, limit, window)
+    limiter = make(clock, share, limit, window)
     sent: list[tuple[float, bool]] = []
     for polling, pause in steps:
         clock.sleep(pause)
-        if gate.acquire(polling=polling) == 0:
+        if limiter.acquire(polling=polling) == 0:
             sent.append((clock.now, polling))
         recent = [is_poll for moment, is_poll in sent if moment > clock.now - window]
         assert len(recent) <= limit
@@ -196,23 +196,23 @@ def test_a_wait_is_just_long_enough(
     steps: list[tuple[bool, float]], limit: int, window: int, share: float, block: int | None
 ) -> None:
     clock = Clock()
-    gate = make(clock, share, limit, window)
+    limiter = make(clock, share, limit, window)
     if block is not None:
-        gate.update_from(no(429, **{"retry-after": str(block)}))
+        limiter.update_from(no(429, **{"retry-after": str(block)}))
     for polling, pause in steps:
-        wait = gate.acquire(polling=polling)
+        wait = limiter.acquire(polling=polling)
         assert wait <= max(window, block or 0)
         if wait > 1e-6:  # less is how floats round
             clock.sleep(wait * 0.99)
-            assert gate.acquire(polling=polling) > 0, "it could have been shorter"
+            assert limiter.acquire(polling=polling) > 0, "it could have been shorter"
             clock.sleep(wait * 0.01 + 1e-6)
-            assert gate.acquire(polling=polling) == 0, "it was too short"
+            assert limiter.acquire(polling=polling) == 0, "it was too short"
         clock.sleep(pause)
 
 
 @pytest.fixture
-def gated(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
-    """All drivers in the time of one clock, gates included."""
+def limited(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
+    """Both clients and their rate limiters on one clock."""
     patch_sleep(monkeypatch, clock)
     monkeypatch.setattr(rate_limit, "RateLimiter", lambda: RateLimiter(clock=clock))
     return clock
@@ -242,28 +242,28 @@ GETS = [sync_get, async_get]
 
 @pytest.mark.parametrize("first", GETS)
 @pytest.mark.parametrize("second", GETS)
-def test_what_one_driver_is_told_holds_for_the_other(gated: Clock, first: Any, second: Any) -> None:
+def test_a_429_of_one_client_holds_back_the_other(limited: Clock, first: Any, second: Any) -> None:
     with pytest.raises(RealtimeKitRateLimitError):
-        first(gated, 0, refuse)
+        first(limited, 0, refuse)
     asked: list[httpx.Request] = []
     with pytest.raises(RealtimeKitRateLimitError) as raised:
-        second(gated, 30, lambda request: asked.append(request) or ok())
+        second(limited, 30, lambda request: asked.append(request) or ok())
     assert asked == []
     assert raised.value.retry_after == 100
-    assert gated.slept == []
+    assert limited.slept == []
 
 
 @pytest.mark.parametrize("get", GETS)
-def test_a_poll_and_a_patient_caller_wait_it_out(gated: Clock, get: Any) -> None:
+def test_polls_and_patient_callers_wait_until_the_429_is_over(limited: Clock, get: Any) -> None:
     for how in ({"retry_timeout": 0, "polling": True}, {"retry_timeout": 200}):
         with pytest.raises(RealtimeKitRateLimitError):
-            get(gated, 0, refuse)
-        began = gated.now
-        assert get(gated, answer=lambda _: ok(), **how).id == "rec-1"
-        assert gated.now - began == 100
+            get(limited, 0, refuse)
+        began = limited.now
+        assert get(limited, answer=lambda _: ok(), **how).id == "rec-1"
+        assert limited.now - began == 100
 
 
-def test_tokens_and_addresses_have_gates_of_their_own() -> None:
+def test_tokens_and_addresses_have_limiters_of_their_own() -> None:
     assert rate_limiter_for("https://a", "t") is rate_limiter_for("https://a", "t", 0.2)
     assert (
         len({id(rate_limiter_for(*key)) for key in (("https://a", "t"), ("https://a", "u"), ("https://b", "t"))}) == 3
@@ -271,9 +271,9 @@ def test_tokens_and_addresses_have_gates_of_their_own() -> None:
     assert rate_limiter_for("https://a", "t", 0.2).polling_share == 0.2
 
 
-def test_another_token_goes_on_while_one_is_refused(gated: Clock) -> None:
+def test_another_token_goes_on_while_one_is_refused(limited: Clock) -> None:
     with pytest.raises(RealtimeKitRateLimitError):
-        sync_get(gated, 0, refuse)
+        sync_get(limited, 0, refuse)
     other = replace(CREDENTIALS, token="cfTok-another-one")
     with Client(other, RetryPolicy(retry_timeout=0), httpx.MockTransport(lambda _: ok())) as client:
         assert client.run(API.get_recording("r")).id == "rec-1"

@@ -1,4 +1,4 @@
-"""Tokens that the API refuses: rotated ones are picked up, each by the connection that it belongs to."""
+"""Tokens that the API refuses: each connection is read again, and a rotated token is used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 
 from airflow_provider_realtimekit.api.client import Credentials
 from tests.api.support import CREDENTIALS, no
-
-from .worlds import Life, Stage
+from tests.support.waiting import Life, Stage
 
 ROTATED = replace(CREDENTIALS, token="cfTok-the-next-one")
 
@@ -31,13 +30,13 @@ def test_a_token_that_was_rotated_is_picked_up() -> None:
 
     for event in stage.run(main):
         assert event["outcome"] == "uploaded"
-        assert [status for _, status in event["status_history"]] == ["RECORDING", "UPLOADED"], "the story goes on"
+        assert [status for _, status in event["status_history"]] == ["RECORDING", "UPLOADED"], "the history goes on"
     assert stage.connection_reads == 2
     assert len(stage.clients) == 2
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_that_persists_fails_at_once(status: int) -> None:
+def test_a_token_that_stays_refused_fails_the_waits_at_once(status: int) -> None:
     stage = stage_of("a", "b")
     stage.kit.fault = lambda request, now: no(status) if now > 40 else None
 
@@ -50,13 +49,13 @@ def test_a_refusal_that_persists_fails_at_once(status: int) -> None:
 
 
 @pytest.mark.parametrize("rotated", ["one", "two"])
-def test_two_connections_with_the_same_token_are_read_again_each_for_itself(rotated: str) -> None:
+def test_two_connections_with_the_same_token_are_each_read_again(rotated: str) -> None:
     stage = stage_of("one", "two")
 
     async def main() -> Any:
         waits = {conn_id: asyncio.create_task(stage.wait(conn_id, conn_id=conn_id)) for conn_id in ("one", "two")}
         await asyncio.sleep(40)
-        assert len(stage.pollers) == 1, "they share a poll"
+        assert len(stage.pollers) == 1, "they share a poller"
         stage.kit.token, stage.others = ROTATED.token, {rotated: ROTATED}
         return {conn_id: await wait for conn_id, wait in waits.items()}
 
@@ -66,7 +65,7 @@ def test_two_connections_with_the_same_token_are_read_again_each_for_itself(rota
     assert events[other]["error"]["type"] == "RealtimeKitAuthError"
 
 
-def test_a_connection_that_tells_two_wrong_tokens_in_turn_is_given_up() -> None:
+def test_a_connection_that_returns_two_wrong_tokens_in_turn_ends_its_waits() -> None:
     stage = stage_of("a")
 
     def fault(request: Any, now: float) -> Any:
@@ -78,7 +77,7 @@ def test_a_connection_that_tells_two_wrong_tokens_in_turn_is_given_up() -> None:
     assert stage.connection_reads <= 4
 
 
-def test_a_token_that_is_taken_again_may_be_refused_again() -> None:
+def test_a_token_that_was_accepted_again_may_be_refused_again() -> None:
     stage = stage_of("a")
     tokens: list[Credentials] = [CREDENTIALS, ROTATED] * 2
 

@@ -1,4 +1,4 @@
-"""Time that nobody waits for, a RealtimeKit in memory, and a stage on which the poller meets both."""
+"""Virtual time, a RealtimeKit in memory, and a stage that runs waits against both."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
-from types import SimpleNamespace
+from functools import cache
 from typing import Any
 
 import httpx
@@ -19,20 +18,19 @@ import pytest
 from airflow_provider_realtimekit.api import rate_limit
 from airflow_provider_realtimekit.api.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.api.retry import RetryPolicy
-from airflow_provider_realtimekit.waiting import entries, outcome, planner, poller, shared, source
 from airflow_provider_realtimekit.waiting.outcome import Event, Wait
 from airflow_provider_realtimekit.waiting.poller import Poller
-from airflow_provider_realtimekit.waiting.shared import wait_for
+from airflow_provider_realtimekit.waiting.shared import SharedPolling
 from tests.api.support import CREDENTIALS, no, ok
 
 START = pendulum.now("UTC").replace(microsecond=0)
 LATENCY = 0.01
-# A round of the small worlds here, and whatever a float loses.
+# The seconds that a poll round takes in the small worlds of these tests, and what floats lose.
 ROUND = 20 * LATENCY
 
 
 class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Waits for nothing, and moves the clock instead."""
+    """Moves the clock instead of waiting."""
 
     now = 0.0
 
@@ -43,7 +41,7 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to whatever is next."""
+    """An event loop whose clock jumps to whatever happens next."""
 
     def __init__(self) -> None:
         self._jump = _Jump()
@@ -55,7 +53,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @dataclass(frozen=True)
 class Life:
-    """A recording and when, in seconds from the start, what happens to it."""
+    """A recording, and when its changes happen, in seconds from the start."""
 
     id: str
     meeting: str = "m"
@@ -143,11 +141,24 @@ class Kit:
         ]
 
 
+@dataclass(eq=False)
+class WatchedPolling(SharedPolling):
+    """Remembers every poller that was made."""
+
+    made: list[Poller] = field(default_factory=list)
+
+    def _poller_for(self, credentials: Credentials) -> Poller:
+        poller = super()._poller_for(credentials)
+        if poller not in self.made:
+            self.made.append(poller)
+        return poller
+
+
 @dataclass
 class Stage:
-    """Runs waits against a kit in virtual time, counts the looks at connections, and sees that nothing is left.
+    """Runs waits against a kit in virtual time, counts the readings of connections, and checks that nothing is left.
 
-    ``others`` are further connections by id; whatever is not there says what ``credentials`` say.
+    ``others`` are further connections by id; one that is not there holds ``credentials``.
     """
 
     lives: dict[str, Life] = field(default_factory=dict)
@@ -156,25 +167,30 @@ class Stage:
     cap: int = 100
     connection_reads: int = 0
     clients: list[Any] = field(default_factory=list)
-    pollers: list[Poller] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
     _broken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.loop = VirtualLoop()
         self.kit = Kit(self.lives, self.loop.time, self.cap)
+        self.polling = WatchedPolling(self._read, self._make_client, lambda: START.timestamp() + self.loop.time())
+
+    @property
+    def pollers(self) -> list[Poller]:
+        return self.polling.made
 
     def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         with pytest.MonkeyPatch.context() as patch, asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            self._set(patch)
+            patch.setattr(rate_limit, "_limiters", {})
+            patch.setattr(rate_limit, "RateLimiter", lambda make=rate_limit.RateLimiter: make(clock=self.loop.time))
             return runner.run(self._play(main))
 
     async def wait(self, wait: Wait | str, interval: float = 30.0, conn_id: str = "rtk") -> Event:
         wait = Wait(recording_id=wait) if isinstance(wait, str) else wait
-        return await wait_for(wait, conn_id, None, interval, self._hear)
+        return await self.polling.wait_for(wait, conn_id, None, interval, self._log)
 
-    async def _hear(self, news: str) -> None:
-        self.told.append(news)
+    async def _log(self, line: str) -> None:
+        self.logged.append(line)
 
     def break_connection(self, conn_id: str) -> None:
         self._broken.add(conn_id)
@@ -185,40 +201,21 @@ class Stage:
         return result
 
     def assert_nothing_is_left(self) -> None:
-        assert shared.pollers == []
-        assert shared.sources == {}
-        assert [list(one.book) for one in self.pollers if one.book] == []
+        assert self.polling.pollers == {}
+        assert self.polling.connections == {}
+        assert [list(poller.registry) for poller in self.pollers if poller.registry] == []
         assert [client for client in self.clients if not client._http.is_closed] == []
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
-    def _set(self, patch: pytest.MonkeyPatch) -> None:
-        clock = SimpleNamespace(time=lambda: START.timestamp() + self.loop.time(), strftime=lambda *_: "", gmtime=int)
-        for module in (entries, planner, outcome):
-            patch.setattr(module, "time", clock)
-        patch.setattr(rate_limit, "_limiters", {})
-        patch.setattr(rate_limit, "RateLimiter", lambda gate=rate_limit.RateLimiter: gate(clock=self.loop.time))
-        patch.setattr(shared, "pollers", [])
-        patch.setattr(shared, "sources", {})
-        patch.setattr(shared, "Poller", lambda *given, make=Poller: self._keep(make(*given)))
-        patch.setattr(poller, "AsyncClient", self._client)
-        patch.setattr(source, "RealtimeKitHook", self._hook)
-
-    def _keep(self, made: Poller) -> Poller:
-        self.pollers.append(made)
-        return made
-
-    def _client(self, credentials: Credentials, policy: RetryPolicy) -> AsyncClient:
-        self.clients.append(AsyncClient(credentials, policy, httpx.MockTransport(self._answer)))
+    def _make_client(self, credentials: Credentials) -> AsyncClient:
+        self.clients.append(AsyncClient(credentials, RetryPolicy(retry_timeout=0.0), httpx.MockTransport(self._answer)))
         return self.clients[-1]
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(LATENCY)
         return self.kit.answer(request)
 
-    def _hook(self, conn_id: str, app_id: str | None) -> Any:
-        return SimpleNamespace(get_async_credentials=partial(self._read, conn_id))
-
-    async def _read(self, conn_id: str) -> Credentials:
+    async def _read(self, conn_id: str, app_id: str | None) -> Credentials:
         self.connection_reads += 1
         await asyncio.sleep(LATENCY)
         if conn_id in self._broken:
