@@ -11,7 +11,7 @@ from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RealtimeKitAuthError, RealtimeKitInputError
 from airflow_provider_realtimekit.operators import RealtimeKitListRecordingsOperator
 from tests.conftest import TOKEN
-from tests.tasks import Ended, run_task
+from tests.support.tasks import Ended, run_task
 
 
 class Listing(RealtimeKitListRecordingsOperator):

@@ -25,7 +25,8 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStopRecordingOperator,
 )
 from tests.conftest import TOKEN, connect
-from tests.tasks import Ended, make_context, run_task, when
+from tests.support.start import started
+from tests.support.tasks import Ended, make_context, run_task, when
 
 START = RealtimeKitStartRecordingOperator
 TRACKS = RealtimeKitStartTrackRecordingOperator
@@ -47,10 +48,6 @@ def hook(emulator: EmulatorServer) -> Iterator[RealtimeKitHook]:
 
 def status_of(emulator: EmulatorServer, recording_id: str) -> str:
     return str(emulator.world.get(recording_id).status)
-
-
-def started(emulator: EmulatorServer) -> list[str]:
-    return [recording.id for recording in emulator.world.recordings()]
 
 
 def recording_in(emulator: EmulatorServer, status: str, **seed: Any) -> str:

@@ -26,8 +26,8 @@ from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOper
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from tests.once.test_starting import claim_in, running, started
-from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
+from tests.support.start import claim_in, running, started
+from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
 
 KILLED = ("failed", "success", "skipped", "none", "restarting", "removed")
 UNTOUCHED = ("running", "deferred", "up_for_retry", "up_for_reschedule", "scheduled", "queued")

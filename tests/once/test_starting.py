@@ -25,11 +25,11 @@ from airflow_provider_realtimekit.operators import (
 from airflow_provider_realtimekit.operators.start_base import STATE_KEY
 from airflow_provider_realtimekit.start.checkpoint import Checkpoint
 from tests.conftest import connect
-from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
+from tests.support.start import claim_in, running, started
+from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 
 START = RealtimeKitStartRecordingOperator
 TRACKS = RealtimeKitStartTrackRecordingOperator
-ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
 
 
 class Crash(BaseException):
@@ -55,20 +55,6 @@ def run(
     more = {"task_state_store": store} if store is not None else {}
     context = make_context(ti=ti or TaskInstance(), **more)
     return run_task(lambda: operator(**{"task_id": "task", "meeting_id": "m", **arguments}), context)
-
-
-def running(server: EmulatorServer) -> list[str]:
-    return [recording.id for recording in server.world.recordings() if recording.status in ACTIVE]
-
-
-def started(server: EmulatorServer) -> list[str]:
-    return [recording.id for recording in server.world.recordings()]
-
-
-def claim_in(store: StateStore) -> Checkpoint:
-    claim = Checkpoint.read(store.get(STATE_KEY))
-    assert claim is not None
-    return claim
 
 
 def test_the_claim_is_kept_before_and_after_the_start(quick: EmulatorServer) -> None:

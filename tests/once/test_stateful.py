@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from airflow_provider_realtimekit.api.rate_limit import reset_rate_limiters
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RecordingFailedError
-from tests.once.model import Airflow, Moment, Scene, Settings, stage
+from tests.support.task_model import Airflow, Moment, Scene, Settings, stage
 
 KINDS = ["late", "reset", "error", "limit", "garbage", "refusal", "cut"]
 OPERATIONS = ["active", "start", "list", "get", "action"]

@@ -28,7 +28,7 @@ from airflow_provider_realtimekit.emulator.state import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
 from airflow_provider_realtimekit.operators.start_base import STATE_KEY
 from tests.conftest import ACCOUNT, APP
-from tests.tasks import StateStore, TaskInstance, first_event, make_context
+from tests.support.tasks import StateStore, TaskInstance, first_event, make_context
 
 MEETING = "m"
 OWNER = Owner(ACCOUNT, APP)
