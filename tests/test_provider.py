@@ -97,8 +97,6 @@ LEVELS = {
     "extra_links": 6, "sensors": 6, "operators": 6, "transfers": 6,
     "get_provider_info": 7,
 }  # fmt: skip
-# Uses a hook of its own to stop recordings in the triggerer.
-LEVEL_OF_FILE = {"start/on_kill.py": 4}
 
 
 def imported(path: Path) -> set[str]:
@@ -123,7 +121,7 @@ def test_rooms_import_downwards_only(path: Path) -> None:
     if room == "__init__":
         assert not imported(path)
         return
-    level = LEVEL_OF_FILE.get(str(path.relative_to(PACKAGE)), LEVELS[room])
+    level = LEVELS[room]
     assert {other for other in imported(path) if LEVELS[other] > level} == set()
 
 

@@ -26,7 +26,7 @@ from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOper
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from tests.support.start import claim_in, running, started
+from tests.support.start import checkpoint_in, running, started
 from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
 
 KILLED = ("failed", "success", "skipped", "none", "restarting", "removed")
@@ -52,8 +52,17 @@ class Airflow:
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
     said = Airflow()
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(said.get_task_states))
+    made: list[on_kill._LoopStops] = []
+
+    class WatchedStops(on_kill._LoopStops):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(on_kill, "_LoopStops", WatchedStops)
     yield said
-    assert on_kill._shared == {}, "no hook is left behind"
+    assert [stops.clients for stops in made if stops.clients] == [], "no client is left behind"
+    assert [stops.tasks for stops in made if stops.tasks] == [], "no stop is left behind"
 
 
 def waiting_start(**arguments: Any) -> RealtimeKitStartRecordingOperator:
@@ -99,7 +108,7 @@ def test_execution_timeout_ends_a_deferred_wait_and_stops_the_recording(quick: E
         run(store, ti, deferrable=True, retries=1, execution_timeout=timedelta(seconds=0.4))
     assert running(quick) == []
     if store:
-        assert claim_in(store).abandoned, "the next try starts anew"
+        assert checkpoint_in(store).is_abandoned, "the next try starts anew"
 
 
 def test_execution_timeout_on_a_worker_stops_the_recording(
@@ -212,7 +221,7 @@ def test_what_a_person_ends_on_a_worker_is_stopped(quick: EmulatorServer, airflo
     store = StateStore()
     end_process(quick, waiting_start(), store)
     assert quick.ledger.count("action") == 1
-    assert claim_in(store).abandoned
+    assert checkpoint_in(store).is_abandoned
 
 
 @pytest.mark.parametrize("state", [*UNTOUCHED, "unreachable"])
@@ -223,13 +232,13 @@ def test_what_a_deploy_ends_on_a_worker_goes_on(quick: EmulatorServer, airflow: 
     end_process(quick, waiting_start(), store)
     assert airflow.asked == 1
     assert quick.ledger.count("action") == 0
-    assert not claim_in(store).abandoned
+    assert not checkpoint_in(store).is_abandoned
 
 
 def test_a_mapped_task_asks_for_its_own_state(airflow: Airflow) -> None:
     airflow.state = "failed"
-    assert on_kill.task_state(TaskInstance(map_index=7)) == "failed"
-    assert on_kill.task_state(TaskInstance(map_index=8)) == "unknown"
+    assert on_kill.read_task_state(TaskInstance(map_index=7)) == ("failed", True)
+    assert on_kill.read_task_state(TaskInstance(map_index=8)) == ("unknown", False)
 
 
 def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow: Airflow) -> None:
@@ -312,11 +321,12 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
         killing_it.cancel()
         await asyncio.wait([killing_it])
         assert killing_it.cancelled()
-        await asyncio.wait(on_kill._under_way)
+        stops = on_kill._stops[asyncio.get_running_loop()]
+        await asyncio.wait(stops.tasks)
+        assert stops.tasks == set()
 
     asyncio.run(cancel_twice())
     assert running(quick) == []
-    assert on_kill._under_way == set()
 
 
 class LogThatWaits(logging.Handler):
@@ -422,8 +432,8 @@ def test_after_a_clear_one_recording_is_active_and_the_new_trys(
         act()
     (new,) = running(quick)
     assert new != old
-    assert claim_in(store).recording_id == new
-    assert claim_in(store).owned
+    assert checkpoint_in(store).recording_id == new
+    assert checkpoint_in(store).is_owned
 
 
 def test_a_kill_in_the_middle_of_a_start_spares_what_somebody_else_started(

@@ -22,10 +22,9 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
-from airflow_provider_realtimekit.operators.start_base import STATE_KEY
-from airflow_provider_realtimekit.start.checkpoint import Checkpoint
+from airflow_provider_realtimekit.start.checkpoint import STATE_KEY, Checkpoint
 from tests.conftest import connect
-from tests.support.start import claim_in, running, started
+from tests.support.start import checkpoint_in, running, started
 from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 
 START = RealtimeKitStartRecordingOperator
@@ -65,7 +64,7 @@ def test_the_claim_is_kept_before_and_after_the_start(quick: EmulatorServer) -> 
     after = CrashingStore(at_id=True)
     with pytest.raises(Crash):
         run(after)
-    assert claim_in(after).recording_id is None
+    assert checkpoint_in(after).recording_id is None
     assert len(started(quick)) == 1
 
 
@@ -87,7 +86,7 @@ def test_a_worker_that_died_before_it_knew_the_id_leads_the_next_to_it(
     assert ended.state == "success", ended.error
     assert ended.result["id"] == started(quick)[0]
     assert quick.ledger.count("start") + quick.ledger.count("start_track") == 1
-    assert claim_in(survivor).owned
+    assert checkpoint_in(survivor).is_owned
 
 
 def test_a_worker_that_died_before_the_server_acted_does_not_stop_the_next(quick: EmulatorServer) -> None:
@@ -109,7 +108,7 @@ def test_what_came_long_after_a_lost_start_is_somebody_elses(quick: EmulatorServ
     store.set(STATE_KEY, Checkpoint("m", pendulum.now("UTC").subtract(hours=20).isoformat()).to_json())
     ended = run(store)
     assert ended.state == "success", ended.error
-    assert claim_in(store).owned != is_active
+    assert checkpoint_in(store).is_owned != is_active
     assert (ended.result["id"] == other.id) == is_active
 
 
@@ -158,7 +157,7 @@ def test_what_somebody_else_started_is_not_ones_own(quick: EmulatorServer) -> No
         other = hook.start_recording(meeting_id="m")
     store = StateStore()
     assert run(store).result["id"] == other.id
-    assert not claim_in(store).owned
+    assert not checkpoint_in(store).is_owned
 
 
 def test_several_recordings_are_several_if_asked_for(quick: EmulatorServer) -> None:
@@ -203,7 +202,7 @@ def test_a_start_that_is_answered_with_what_ran_before_makes_it_nobody_elses(mon
         ago = 0.0
         store = StateStore()
         assert run(store, operator=TRACKS).result["id"] == tracks.id
-        assert not claim_in(store).owned
+        assert not checkpoint_in(store).is_owned
         refused = run(operator=TRACKS, if_active="fail")
         assert isinstance(refused.error, RecordingActiveError)
 
@@ -260,14 +259,14 @@ def test_a_refusal_is_told_and_leaves_no_claim(quick: EmulatorServer) -> None:
     ended = run(store)
     assert isinstance(ended.error, RealtimeKitAPIError)
     assert ended.state == "up_for_retry"
-    assert Checkpoint.read(store.get(STATE_KEY)) is None
+    assert Checkpoint.from_json(store.get(STATE_KEY)) is None
 
 
 def test_what_cannot_be_read_of_an_earlier_version_is_nothing(quick: EmulatorServer) -> None:
     for kept in ("id", {}, {"recording_id": "r"}, {"meeting_id": "m", "since": "whenever"}, None):
-        assert Checkpoint.read(kept) is None
-    claim = Checkpoint("m", "2026-11-20T10:00:00+00:00", 2, "r", owned=True)
-    assert Checkpoint.read({**claim.to_json(), "from_the_future": 1}) == claim
+        assert Checkpoint.from_json(kept) is None
+    claim = Checkpoint("m", "2026-11-20T10:00:00+00:00", 2, "r", is_owned=True)
+    assert Checkpoint.from_json({**claim.to_json(), "from_the_future": 1}) == claim
 
 
 def test_a_task_of_ones_own_records_once_too(quick: EmulatorServer) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
-from airflow_provider_realtimekit.operators.start_base import STATE_KEY
-from airflow_provider_realtimekit.start.checkpoint import Checkpoint
+from airflow_provider_realtimekit.start.checkpoint import STATE_KEY, Checkpoint
 from tests.support.tasks import StateStore
 
 ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
@@ -18,7 +17,7 @@ def started(server: EmulatorServer) -> list[str]:
     return [recording.id for recording in server.world.recordings()]
 
 
-def claim_in(store: StateStore) -> Checkpoint:
-    claim = Checkpoint.read(store.get(STATE_KEY))
+def checkpoint_in(store: StateStore) -> Checkpoint:
+    claim = Checkpoint.from_json(store.get(STATE_KEY))
     assert claim is not None
     return claim

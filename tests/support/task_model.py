@@ -26,7 +26,8 @@ from airflow_provider_realtimekit.api import client, retry
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.emulator.state import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
-from airflow_provider_realtimekit.operators.start_base import STATE_KEY
+from airflow_provider_realtimekit.start import on_kill
+from airflow_provider_realtimekit.start.checkpoint import STATE_KEY
 from tests.conftest import ACCOUNT, APP
 from tests.support.tasks import StateStore, TaskInstance, first_event, make_context
 
@@ -223,8 +224,8 @@ class Airflow:
     def age(self, seconds: float = 60.0) -> None:
         """Let time pass."""
         self.scene.age(seconds)
-        if (claim := self.store.kept.get(STATE_KEY)) and claim.get("since"):
-            claim["since"] = _earlier(claim["since"], seconds)
+        if (checkpoint := self.store.kept.get(STATE_KEY)) and checkpoint.get("since"):
+            checkpoint["since"] = _earlier(checkpoint["since"], seconds)
         if self.deferred:
             kwargs = json.loads(self.deferred.kwargs)
             if kwargs.get("invoked_after"):
@@ -355,5 +356,5 @@ def stage(airflow: Airflow) -> Iterator[None]:
         patch.setattr(httpx.Client, "send", lambda *args, **kwargs: airflow.send(send, *args, **kwargs))
         patch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(airflow.task_state))
         patch.setattr(client, "RetryPolicy", impatient)
-        patch.setattr(retry, "RetryPolicy", impatient)
+        patch.setattr(on_kill, "RetryPolicy", impatient)
         yield
