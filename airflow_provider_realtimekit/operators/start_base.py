@@ -190,13 +190,12 @@ class OwningOperator(WaitingOperator):
                 self._stop(checkpoint, hook, f"the state of the task is {state.name}")
 
     def _stop(self, checkpoint: Checkpoint, hook: RealtimeKitHook, reason: str) -> None:
-        from airflow_provider_realtimekit.start.lookup import check_start
-        from airflow_provider_realtimekit.start.stop import stop_started
+        from airflow_provider_realtimekit.start.ensure import StartSpec, stop_started
 
         arguments = {name: value for name in _LOOKUP_ARGUMENTS if (value := getattr(self, name, None)) is not None}
         try:
-            request = check_start(arguments, is_tracks=self._tracks)
-            recording = hook.client.run(stop_started(hook.credentials.api, request, checkpoint))
+            spec = StartSpec(arguments, is_tracks=self._tracks)
+            recording = hook.client.run(stop_started(hook.credentials.api, spec, checkpoint))
         except Exception:
             self.log.exception(
                 "Recording %s of meeting %s could not be stopped and may still run: stop it by hand",

@@ -8,10 +8,12 @@
    other one is stopped.
 
 The checkpoint (see :mod:`.checkpoint`) is saved before the start is sent, and again once the recording's id is known.
+How the recording of a start is recognised among those of its meeting stands at the end of the class.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +23,7 @@ import pendulum
 
 from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, DATE_SLACK, RecordingsAPI
+from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -35,9 +38,9 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.models import Recording, RecordingStatus
 from airflow_provider_realtimekit.models.base import parse_timestamp
+from airflow_provider_realtimekit.models.requests import StartRecordingRequest, StartTrackRecordingRequest
 from airflow_provider_realtimekit.start.checkpoint import Checkpoint
-from airflow_provider_realtimekit.start.lookup import RecordingLookup, by_invocation, check_start, is_invoked_between
-from airflow_provider_realtimekit.start.stop import stop_and_confirm
+from airflow_provider_realtimekit.start.stop import FIRST_PAUSE, LONGEST_PAUSE, stop_and_confirm
 
 IF_ACTIVE = ("reuse", "fail")
 # Seconds until a start that was answered, with an error, has taken effect if it ever does: the server is done with it.
@@ -95,16 +98,36 @@ def ensure_started(api: RecordingsAPI, spec: StartSpec, checkpoint: Checkpoint |
     return (yield from start.reuse_or_start())
 
 
+def stop_started(api: RecordingsAPI, spec: StartSpec, checkpoint: Checkpoint) -> Flow[Recording | None]:
+    """Stop the recording that a task started; return ``None`` if no such recording is found.
+
+    :param spec: the start, by which the recording is looked up if the checkpoint does not have its id
+    """
+    recording_id = checkpoint.recording_id
+    if recording_id is None:
+        start = _Start(api, spec)
+        found = yield from start.find_interrupted(checkpoint, start.max_seconds)
+        if found is None:
+            return None
+        recording_id = found.id
+    return (yield from stop_and_confirm(api, recording_id))
+
+
 class _Start:
-    """One pass through the four steps."""
+    """One start: what the steps share, and the steps."""
 
     def __init__(self, api: RecordingsAPI, spec: StartSpec) -> None:
         if spec.if_active not in IF_ACTIVE:
             raise RealtimeKitInputError(f"if_active={spec.if_active!r} is not allowed: must be one of {IF_ACTIVE}")
+        model = StartTrackRecordingRequest if spec.is_tracks else StartRecordingRequest
+        self.request: StartTrackRecordingRequest | StartRecordingRequest = model.checked(**spec.arguments)
+        self.meeting_id = self.request.meeting_id
+        self.allows_several = bool(getattr(self.request, "allow_multiple_recordings", False))
         self.api = api
         self.spec = spec
-        self.lookup = RecordingLookup(api, check_start(spec.arguments, is_tracks=spec.is_tracks))
-        self.meeting_id = self.lookup.meeting_id
+        # Seconds after which a start can take no effect any more. A request may take `timeout` seconds, and the server
+        # may go on with it for as long again when nobody waits for the answer.
+        self.max_seconds = 2 * api.timeout
 
     # Step 1: resume
 
@@ -135,10 +158,10 @@ class _Start:
         """Find out whether the start of a try that died took effect; return the checkpoint with the recording's id."""
         if checkpoint.meeting_id != self.meeting_id:
             return None
-        seconds = self.lookup.max_start_seconds
+        seconds = self.max_seconds
         elapsed = (pendulum.now("UTC") - parse_timestamp(checkpoint.since)).total_seconds()
         # The server's clock, by which `since` is written, may be ahead of ours: never more than the whole time.
-        recording = yield from self.lookup.find_interrupted(checkpoint, min(max(0.0, seconds - elapsed), seconds))
+        recording = yield from self.find_interrupted(checkpoint, min(max(0.0, seconds - elapsed), seconds))
         if recording is None:
             return None
         self.spec.log(f"An earlier try was interrupted while it started recording {recording.id}, which was found")
@@ -174,10 +197,10 @@ class _Start:
         # A time before the start by the server's clock: rather too early than too late.
         since = server_time - DATE_SLACK if server_time else began - CLOCK_SLACK
         is_certain = self.spec.is_tracks
-        if active is not None and not self.lookup.is_right_kind(active, is_certain=is_certain):
+        if active is not None and not self._is_right_kind(active, is_certain=is_certain):
             # The endpoint names one recording; one of the other kind may be active beside it.
-            active = yield from self.lookup.find_active(is_certain=is_certain)
-        if active is not None and not self.lookup.allows_several:
+            active = yield from self._find_active(is_certain=is_certain)
+        if active is not None and not self.allows_several:
             return self._reuse(active, since)
         # From here on the next try must know that a start may be under way.
         self.spec.save_checkpoint(Checkpoint(self.meeting_id, since.isoformat(), self.spec.generation))
@@ -185,7 +208,7 @@ class _Start:
         if not is_own:
             return self._reuse(recording, since)
         self._save_id(recording, since, is_owned=True)
-        if self.lookup.allows_several:
+        if self.allows_several:
             return recording
         return (yield from self._resolve_duplicate(recording, since))
 
@@ -217,7 +240,7 @@ class _Start:
                 else:
                     recording = yield from self.api.start_recording(**self.spec.arguments)
                 # What a second start answers is not documented: perhaps the recording that is active already.
-                return recording, is_invoked_between(recording, since - CLOCK_SLACK)
+                return recording, _is_invoked_between(recording, since - CLOCK_SLACK)
             except StartOutcomeUnknownError as error:
                 unknown = error
             except RealtimeKitAPIError as refusal:
@@ -229,7 +252,7 @@ class _Start:
                 return found, True
             # A second start does no harm if the first may take effect late, since the API allows one active recording.
             # Where it was told to allow several, the first one must be over.
-            if unknown.accepted or not (was_answered or not self.lookup.allows_several):
+            if unknown.accepted or not (was_answered or not self.allows_several):
                 break
         # It surely had no effect if the API said so itself: then its own error is the better one.
         cause = unknown.__cause__
@@ -241,7 +264,7 @@ class _Start:
         """Find out whether a start without a clear answer took effect; return its recording if it did."""
         seconds = min(_ANSWERED_START_SECONDS, self.api.timeout) if was_answered else self.api.timeout
         try:
-            recording = yield from self.lookup.wait_until_found(since, seconds)
+            recording = yield from self._wait_until_found(since, seconds)
         except RealtimeKitError as error:
             raise StartOutcomeUnknownError(
                 f"{unknown}. The meeting's recordings could not be read either: {error}", meeting_id=self.meeting_id
@@ -260,13 +283,13 @@ class _Start:
     ) -> Flow[tuple[Recording, bool]]:
         """Return the recording that made the API refuse the start; raise the refusal if there is none."""
         says_nothing = isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError)
-        if not self.lookup.allows_several and not says_nothing:
-            active = yield from self.lookup.find_active(is_certain=False)
+        if not self.allows_several and not says_nothing:
+            active = yield from self._find_active(is_certain=False)
             if active is not None:
                 # Two refusals may come from a start that took effect: one after a start without a clear answer, and
                 # one with HTTP status 200.
                 may_be_own = was_sent_before or refusal.status == httpx.codes.OK
-                return active, may_be_own and is_invoked_between(active, since)
+                return active, may_be_own and _is_invoked_between(active, since)
         self.spec.save_checkpoint(None)
         raise refusal
 
@@ -276,14 +299,103 @@ class _Start:
         """Stop this recording, and use the other one, if another task was first in the same meeting."""
         try:
             own = recording if recording.invoked_time else (yield from self.api.get_recording(recording.id))
-            rows = yield from self.lookup.list_invoked_since(since)
+            rows = yield from self._list_invoked_since(since)
         except RealtimeKitError as error:
             self.spec.log(f"Whether another task recorded the meeting at the same time could not be checked: {error}")
             return recording
-        others = [row for row in rows if row.is_active and row.id != own.id and self.lookup.is_right_kind(row)]
-        first = min([own, *others], key=by_invocation)
+        others = [row for row in rows if row.is_active and row.id != own.id and self._is_right_kind(row)]
+        first = min([own, *others], key=_by_invocation)
         if first is own:
             return recording
         self.spec.log(f"Recording {first.id} was started just before {recording.id}: {recording.id} is stopped")
         yield from stop_and_confirm(self.api, recording.id)
         return self._reuse(first, since)
+
+    # Look-up: which of the meeting's recordings the start led to
+
+    def _wait_until_found(
+        self, since: pendulum.DateTime, seconds: float, until: pendulum.DateTime | None = None
+    ) -> Flow[Recording | None]:
+        """Ask again and again until the recording of the start shows up; ``None`` if it does not.
+
+        :param since: time at which it was invoked at the earliest
+        :param seconds: how long to ask; the first request is sent in any case
+        :param until: time at which it was invoked at the latest (default: any)
+        """
+        deadline = time.monotonic() + seconds
+        pause = min(FIRST_PAUSE, seconds / 4)
+        while True:
+            recording = yield from self._find(since, until)
+            if recording is not None or time.monotonic() >= deadline:
+                return recording
+            yield min(pause, max(0.0, deadline - time.monotonic()))
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def _find(self, since: pendulum.DateTime, until: pendulum.DateTime | None) -> Flow[Recording | None]:
+        if not self.spec.is_tracks and not self.allows_several:
+            # As a rule one request finds it: a composite recording is the only active one of its meeting.
+            active = yield from self.api.get_active_recording(self.meeting_id)
+            if active is not None and _is_invoked_between(active, since, until) and self._is_right_kind(active):
+                return active
+        # Only a composite recording has the prefix in its name. For tracks it is in the names of the layers' files.
+        prefix = getattr(self.request, "file_name_prefix", None)
+        candidates = [
+            row
+            for row in (yield from self._list_invoked_since(since))
+            if _is_invoked_between(row, since, until)
+            and (not prefix or row.output_file_name is None or row.output_file_name.startswith(prefix))
+            and self._is_right_kind(row)
+        ]
+        return min(candidates, key=_by_invocation, default=None)
+
+    def find_interrupted(self, checkpoint: Checkpoint, seconds: float) -> Flow[Recording | None]:
+        """Find the recording of a start that was interrupted before the recording's id was known.
+
+        :param seconds: how long to ask
+        """
+        since = parse_timestamp(checkpoint.since)
+        # Whatever was invoked later is somebody else's: one meeting id may be used for many meetings.
+        until = since + CLOCK_SLACK + pendulum.duration(seconds=self.max_seconds)
+        return (yield from self._wait_until_found(since, seconds, until))
+
+    def _find_active(self, *, is_certain: bool) -> Flow[Recording | None]:
+        """Find an active recording of the right kind.
+
+        :param is_certain: see :meth:`_is_right_kind`
+        """
+        since = pendulum.now("UTC").subtract(seconds=LONGEST_RECORDING_SECONDS)
+        rows = yield from self._list_invoked_since(since)
+        return next((row for row in rows if row.is_active and self._is_right_kind(row, is_certain=is_certain)), None)
+
+    def _list_invoked_since(self, since: pendulum.DateTime) -> Flow[list[Recording]]:
+        """Return the meeting's recordings that were invoked at or after a time."""
+        walk = self.api.list_recordings(meeting_id=self.meeting_id, start_time=since - CLOCK_SLACK)
+        rows: list[Recording] = []
+        while not walk.done:
+            rows += [row for row in walk.take((yield from walk.next_page())) if _is_invoked_between(row, since)]
+        return rows
+
+    def _is_right_kind(self, row: Recording, *, is_certain: bool = False) -> bool:
+        """Whether a recording is of tracks if tracks are asked for, and composite otherwise.
+
+        :param is_certain: whether the name of the file alone does not make it a recording of tracks
+        """
+        # The API documents no field for the kind. `type` occurs in some answers, and is the better source.
+        if row.type:
+            return ("TRACK" in str(row.type).upper()) == self.spec.is_tracks
+        # Tracks are .webm files, but so is a composite recording in VP8 or VP9.
+        is_webm = (row.output_file_name or "").endswith(".webm")
+        if self.spec.is_tracks:
+            return is_webm and not is_certain
+        video = getattr(self.request, "video_config", None)
+        return not is_webm or (video is not None and video.codec in ("VP8", "VP9"))
+
+
+def _is_invoked_between(row: Recording, since: pendulum.DateTime, until: pendulum.DateTime | None = None) -> bool:
+    """Whether a recording was invoked in that time; one without ``invoked_time`` may have been."""
+    return row.invoked_time is None or (row.invoked_time >= since and (until is None or row.invoked_time <= until))
+
+
+def _by_invocation(row: Recording) -> tuple[pendulum.DateTime, str]:
+    """Sort key: the recording that was invoked first comes first. Equal times are decided by the id."""
+    return row.invoked_time or pendulum.DateTime.max.replace(tzinfo=pendulum.UTC), row.id

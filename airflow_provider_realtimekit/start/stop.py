@@ -1,4 +1,4 @@
-"""How a recording is stopped. Every operator, sensor and trigger stops it with these flows."""
+"""How a recording is stopped. Every operator, sensor and trigger stops it with this flow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.exceptions import RealtimeKitResponseError, RecordingStateError
 from airflow_provider_realtimekit.models import Action, Recording
-from airflow_provider_realtimekit.start.checkpoint import Checkpoint
-from airflow_provider_realtimekit.start.lookup import FIRST_PAUSE, LONGEST_PAUSE, RecordingLookup, StartRequest
+
+# Seconds between two requests that wait for a change at the server: doubled each time, up to the second number.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
 
 def stop_and_confirm(api: RecordingsAPI, recording_id: str) -> Flow[Recording]:
@@ -40,18 +41,3 @@ def stop_and_confirm(api: RecordingsAPI, recording_id: str) -> Flow[Recording]:
                 )
         yield min(pause, api.timeout)
         pause = min(LONGEST_PAUSE, 2 * pause)
-
-
-def stop_started(api: RecordingsAPI, request: StartRequest, checkpoint: Checkpoint) -> Flow[Recording | None]:
-    """Stop the recording that a task started; return ``None`` if no such recording is found.
-
-    :param request: the start, by which the recording is looked up when the checkpoint does not know its id
-    """
-    recording_id = checkpoint.recording_id
-    if recording_id is None:
-        lookup = RecordingLookup(api, request)
-        found = yield from lookup.find_interrupted(checkpoint, lookup.max_start_seconds)
-        if found is None:
-            return None
-        recording_id = found.id
-    return (yield from stop_and_confirm(api, recording_id))
