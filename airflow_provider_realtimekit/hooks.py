@@ -140,6 +140,11 @@ class RealtimeKitHook(BaseHook):
         self._client: Client | None = None
         self._async_client: AsyncClient | None = None
 
+    @property
+    def loaded_credentials(self) -> Credentials | None:
+        """What the connection says, if a call has read it already."""
+        return self._credentials
+
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the form of Airflow before 3.3 shows."""

@@ -177,11 +177,16 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(
-        self, context: Context, event: Event | None = None, wait: dict[str, Any] | None = None
+        self,
+        context: Context,
+        event: Event | None = None,
+        wait: dict[str, Any] | None = None,
+        app_url: str = "",
     ) -> dict[str, Any]:
         """Return the recording that the trigger's event tells of, or raise what it means."""
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
+        self.app_url = app_url
         log_status_history(self.log, event)
         return self._conclude(event, Wait(**(wait or {})))
 

@@ -23,7 +23,7 @@ from airflow_provider_realtimekit.defaults import (
     POLL_INTERVAL,
 )
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError, RecordingTimeoutError
-from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
+from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink, app_url_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -107,11 +107,17 @@ class WaitingOperator(RealtimeKitOperator):
         self.invoked_timeout = seconds("invoked_timeout", invoked_timeout)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, wait: dict[str, Any] | None = None, **_: Any
+        self,
+        context: Context,
+        event: dict[str, Any] | None = None,
+        wait: dict[str, Any] | None = None,
+        app_url: str = "",
+        **_: Any,
     ) -> dict[str, Any]:
         """Return the recording in the trigger's event, or raise the error that the event stands for."""
         from airflow_provider_realtimekit.waiting.outcome import Wait, result_from_event
 
+        self.app_url = app_url
         log_status_history(self.log, event)
         described = Wait(**(wait or {}))
         try:
@@ -214,7 +220,7 @@ def defer(
     task.defer(
         trigger=make_trigger(task, wait, poll_interval, stop_on_kill=stop_on_kill),
         method_name="execute_complete",
-        kwargs={"wait": asdict(wait), **(more or {})},
+        kwargs={"wait": asdict(wait), "app_url": app_url_of(task), **(more or {})},
         timeout=timeout,
     )
     raise AssertionError("defer() does not return")
