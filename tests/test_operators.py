@@ -159,6 +159,21 @@ def test_what_cannot_be_stored_for_the_triggerer_fails_before_the_start(
     assert emulator.ledger.count() == 0
 
 
+@pytest.mark.parametrize("arguments", [{}, {"deferrable": True}, {"wait_for_completion": True, "deferrable": False}])
+def test_what_does_not_defer_builds_no_trigger(
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+) -> None:
+    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+
+    built: list[Any] = []
+    monkeypatch.setattr(RealtimeKitRecordingTrigger, "__init__", lambda self, **_: built.append(self))
+    when(lambda: emulator.ledger.count("get") >= 1, lambda: emulator.world.leave("m"))
+    emulator.settings.empty_seconds = 0.05
+    ended = run(START, meeting_id="m", poll_interval=0.02, timeout=20, **arguments)
+    assert ended.state == "success", ended.error
+    assert built == []
+
+
 def test_stop_and_wait(emulator: EmulatorServer) -> None:
     recording_id = recording_in(emulator, "RECORDING")
     ended = run(

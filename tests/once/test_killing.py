@@ -22,7 +22,7 @@ from airflow_provider_realtimekit.exceptions import (
     RecordingTimeoutError,
 )
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
-from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
+from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator, RealtimeKitStopRecordingOperator
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
@@ -452,3 +452,42 @@ def test_a_kill_in_the_middle_of_a_start_spares_what_somebody_else_started(
     with pytest.raises(TaskDeferred):
         task.execute(make_context(task_state_store=KilledWhileReading()))
     assert running(quick) == [other.id]
+
+
+# There is one way to stop
+
+
+def stop_by_operator(quick: EmulatorServer, recording_id: str) -> None:
+    RealtimeKitStopRecordingOperator(task_id="stop", recording_id=recording_id).execute(make_context())
+
+
+def stop_by_sensor(quick: EmulatorServer, recording_id: str) -> None:
+    sensor = RealtimeKitRecordingSensor(
+        task_id="task", recording_id=recording_id, poke_interval=0.05, timeout=20, stop_on_kill=True
+    )
+    end_process(quick, sensor)
+
+
+def stop_by_trigger(quick: EmulatorServer, recording_id: str) -> None:
+    trigger = RealtimeKitRecordingTrigger(
+        realtimekit_conn_id="realtimekit_default", stop_on_kill=True, recording_id=recording_id
+    )
+    trigger.task_instance = TaskInstance()  # type: ignore[assignment]
+    asyncio.run(trigger.on_kill())
+
+
+def stop_by_failing_start(quick: EmulatorServer, recording_id: str) -> None:
+    assert isinstance(run(timeout=0.1, stop_reused=True).error, RecordingTimeoutError)
+
+
+@pytest.mark.parametrize("stop", [stop_by_operator, stop_by_sensor, stop_by_trigger, stop_by_failing_start])
+def test_a_stop_is_repeated_until_the_recording_has_stopped(quick: EmulatorServer, airflow: Airflow, stop: Any) -> None:
+    airflow.state = "failed"
+    quick.settings.empty_seconds = 3600
+    with RealtimeKitHook() as hook:
+        recording = hook.start_recording(meeting_id="m")
+    answer = {"success": True, "data": {"id": recording.id, "status": "RECORDING"}}
+    quick.faults.add(operation="action", count=1, when="before", status=200, body=answer)
+    stop(quick, recording.id)
+    assert running(quick) == []
+    assert quick.ledger.count("action") == 2
