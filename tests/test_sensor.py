@@ -197,7 +197,7 @@ def test_the_timeout_counts_from_the_first_try(emulator: EmulatorServer, mode: s
     emulator.faults.add(operation="get", count=1, status=400)
     first = sense(mode, make_context(task_state_store=store), recording_id=recording_id, timeout=3600)
     assert first.state == "up_for_retry"
-    store.kept["realtimekit_first_try"]["at"] -= 3601
+    store.values["realtimekit_first_try"]["at"] -= 3601
 
     retry = make_context(task_state_store=store)
     began = looks(emulator)

@@ -8,7 +8,7 @@
    other one is stopped.
 
 The checkpoint (see :mod:`.checkpoint`) is saved before the start is sent, and again once the recording's id is known.
-How the recording of a start is recognised among those of its meeting stands at the end of the class.
+The last part of the class finds the recording of a start among those of its meeting.
 """
 
 from __future__ import annotations
@@ -158,10 +158,10 @@ class _Start:
         """Find out whether the start of a try that died took effect; return the checkpoint with the recording's id."""
         if checkpoint.meeting_id != self.meeting_id:
             return None
-        seconds = self.max_seconds
         elapsed = (pendulum.now("UTC") - parse_timestamp(checkpoint.since)).total_seconds()
-        # The server's clock, by which `since` is written, may be ahead of ours: never more than the whole time.
-        recording = yield from self.find_interrupted(checkpoint, min(max(0.0, seconds - elapsed), seconds))
+        # `since` is the server's time. If its clock is ahead of ours, `elapsed` is negative: hence the upper limit.
+        seconds = min(max(0.0, self.max_seconds - elapsed), self.max_seconds)
+        recording = yield from self.find_interrupted(checkpoint, seconds)
         if recording is None:
             return None
         self.spec.log(f"An earlier try was interrupted while it started recording {recording.id}, which was found")
@@ -204,7 +204,7 @@ class _Start:
             return self._reuse(active, since)
         # From here on the next try must know that a start may be under way.
         self.spec.save_checkpoint(Checkpoint(self.meeting_id, since.isoformat(), self.spec.generation))
-        recording, is_own = yield from self._start_once(since)
+        recording, is_own = yield from self._start_and_reconcile(since)
         if not is_own:
             return self._reuse(recording, since)
         self._save_id(recording, since, is_owned=True)
@@ -217,7 +217,8 @@ class _Start:
         if self.spec.if_active == "fail":
             self.spec.save_checkpoint(None)
             raise RecordingActiveError(
-                f"meeting {self.meeting_id} is being recorded already, by {recording.id}, and if_active='fail'",
+                f"meeting {self.meeting_id} is being recorded already, by recording {recording.id}, and if_active is "
+                "'fail': stop that recording first, or set if_active='reuse'",
                 recording_id=recording.id,
             )
         self.spec.log(f"Meeting {self.meeting_id} is being recorded already: recording {recording.id} is used")
@@ -231,7 +232,7 @@ class _Start:
 
     # Step 3: start, and reconcile
 
-    def _start_once(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
+    def _start_and_reconcile(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
         """Send the start, and once more if it had no effect; also return whether the recording is this task's own."""
         for was_sent_before in (False, True):
             try:
@@ -251,7 +252,7 @@ class _Start:
             if found is not None:
                 return found, True
             # A second start does no harm if the first may take effect late, since the API allows one active recording.
-            # Where it was told to allow several, the first one must be over.
+            # Where several are allowed, the first one must be over.
             if unknown.accepted or not (was_answered or not self.allows_several):
                 break
         # It surely had no effect if the API said so itself: then its own error is the better one.
@@ -282,8 +283,9 @@ class _Start:
         self, refusal: RealtimeKitAPIError, since: pendulum.DateTime, *, was_sent_before: bool
     ) -> Flow[tuple[Recording, bool]]:
         """Return the recording that made the API refuse the start; raise the refusal if there is none."""
-        says_nothing = isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError)
-        if not self.allows_several and not says_nothing:
+        # The token and the quota have nothing to do with the meeting.
+        is_about_meeting = not isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError)
+        if is_about_meeting and not self.allows_several:
             active = yield from self._find_active(is_certain=False)
             if active is not None:
                 # Two refusals may come from a start that took effect: one after a start without a clear answer, and
@@ -311,7 +313,7 @@ class _Start:
         yield from stop_and_confirm(self.api, recording.id)
         return self._reuse(first, since)
 
-    # Look-up: which of the meeting's recordings the start led to
+    # Steps 1 and 3: find the recording of the start among those of its meeting
 
     def _wait_until_found(
         self, since: pendulum.DateTime, seconds: float, until: pendulum.DateTime | None = None

@@ -1,4 +1,4 @@
-"""What a person kills is stopped; what restarts, crashes or moves goes on."""
+"""A recording is stopped when a person ends its task, and goes on when a process restarts, crashes or moves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNTOUCHED = ("running", "deferred", "up_for_retry", "up_for_reschedule", "schedu
 
 
 class Airflow:
-    """What Airflow says of the tasks when it is asked."""
+    """Answers Airflow's questions about the state of tasks."""
 
     def __init__(self) -> None:
         self.state: str | None = "running"
@@ -154,7 +154,7 @@ def test_a_recording_that_never_begins_is_stopped_and_the_retry_starts_another(
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("is_last", [False, True])
-def test_a_poller_that_gives_up_stops_the_recording_with_the_last_try_only(
+def test_a_wait_without_answers_stops_the_recording_with_the_last_try_only(
     quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch, deferrable: bool, is_last: bool
 ) -> None:
     from tests.conftest import connect
@@ -184,7 +184,7 @@ def test_a_failed_recording_is_not_stopped_again(quick: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("stop_reused", [False, True])
-def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorServer, stop_reused: bool) -> None:
+def test_a_reused_recording_is_stopped_only_with_stop_reused(quick: EmulatorServer, stop_reused: bool) -> None:
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")
     ended = run(StateStore(), timeout=0.2, stop_reused=stop_reused)
@@ -192,7 +192,7 @@ def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorSe
     assert running(quick) == ([] if stop_reused else [other.id])
 
 
-# A worker's process is told to end
+# A worker's process is asked to end
 
 
 def end_process(quick: EmulatorServer, task: Any, store: StateStore | None = None) -> None:
@@ -216,7 +216,9 @@ def end_process(quick: EmulatorServer, task: Any, store: StateStore | None = Non
 
 
 @pytest.mark.parametrize("state", KILLED)
-def test_what_a_person_ends_on_a_worker_is_stopped(quick: EmulatorServer, airflow: Airflow, state: str) -> None:
+def test_a_recording_is_stopped_when_a_person_ends_its_task_on_a_worker(
+    quick: EmulatorServer, airflow: Airflow, state: str
+) -> None:
     airflow.state = state
     store = StateStore()
     end_process(quick, waiting_start(), store)
@@ -225,7 +227,9 @@ def test_what_a_person_ends_on_a_worker_is_stopped(quick: EmulatorServer, airflo
 
 
 @pytest.mark.parametrize("state", [*UNTOUCHED, "unreachable"])
-def test_what_a_deploy_ends_on_a_worker_goes_on(quick: EmulatorServer, airflow: Airflow, state: str) -> None:
+def test_a_recording_goes_on_when_a_deploy_ends_its_process(
+    quick: EmulatorServer, airflow: Airflow, state: str
+) -> None:
     airflow.state = state
     quick.settings.empty_seconds = 0.05
     store = StateStore()
@@ -252,7 +256,7 @@ def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow
     assert running(quick) == []
 
 
-def test_a_task_that_is_killed_before_it_starts_starts_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
+def test_a_task_that_is_killed_before_its_start_sends_none(quick: EmulatorServer, airflow: Airflow) -> None:
     airflow.state = "failed"
     task = waiting_start()
 
@@ -271,8 +275,8 @@ def test_nothing_is_stopped_before_anything_was_started(quick: EmulatorServer, a
     assert airflow.asked == 0
 
 
-def test_the_try_after_a_kill_starts_anew(quick: EmulatorServer, airflow: Airflow) -> None:
-    """As after clearing a running task, which counts its tries on."""
+def test_the_try_after_a_kill_starts_another_recording(quick: EmulatorServer, airflow: Airflow) -> None:
+    """As after a running task was cleared, which raises its max_tries."""
     airflow.state = "restarting"
     quick.settings.empty_seconds = 0.05
     store = StateStore()
@@ -283,7 +287,7 @@ def test_the_try_after_a_kill_starts_anew(quick: EmulatorServer, airflow: Airflo
 
 
 @pytest.mark.parametrize("stop_on_kill", [False, True])
-def test_a_sensor_stops_only_if_told_to(quick: EmulatorServer, airflow: Airflow, stop_on_kill: bool) -> None:
+def test_a_sensor_stops_only_with_stop_on_kill(quick: EmulatorServer, airflow: Airflow, stop_on_kill: bool) -> None:
     airflow.state = "failed"
     quick.settings.empty_seconds = 0.05
     with RealtimeKitHook() as hook:
@@ -299,7 +303,7 @@ def test_a_sensor_stops_only_if_told_to(quick: EmulatorServer, airflow: Airflow,
 
 
 @pytest.mark.parametrize("state", [*KILLED, *UNTOUCHED, "unreachable"])
-def test_a_trigger_stops_what_a_person_ended_and_nothing_else(
+def test_a_trigger_stops_its_recording_only_when_a_person_ended_the_task(
     quick: EmulatorServer, airflow: Airflow, state: str
 ) -> None:
     airflow.state = state
@@ -308,7 +312,7 @@ def test_a_trigger_stops_what_a_person_ended_and_nothing_else(
     assert running(quick) == ([] if state in KILLED else started(quick))
 
 
-def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflow: Airflow) -> None:
+def test_a_second_cancel_does_not_interrupt_a_stop(quick: EmulatorServer, airflow: Airflow) -> None:
     """Airflow cancels a trigger again and again until it has ended."""
     airflow.state = "failed"
     trigger = defer(quick)
@@ -330,7 +334,7 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
 
 
 class LogThatWaits(logging.Handler):
-    """A log that does not go on before the loop does."""
+    """A log that writes a line only after the loop has run on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(logging.INFO)
@@ -340,12 +344,12 @@ class LogThatWaits(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         turned = threading.Event()
         self.loop.call_soon_threadsafe(turned.set)
-        assert turned.wait(5), "the loop stands still while a line is written"
+        assert turned.wait(5), "the loop is blocked while a line is written"
         self.lines.append(record.getMessage())
 
 
 @pytest.mark.parametrize(("state", "line"), [("failed", "was stopped"), ("running", "is not stopped")])
-def test_a_log_that_is_slow_holds_up_no_loop(
+def test_a_slow_log_does_not_block_the_loop(
     quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch, state: str, line: str
 ) -> None:
     airflow.state = state
@@ -360,7 +364,7 @@ def test_a_log_that_is_slow_holds_up_no_loop(
             await asyncio.sleep(0)
         return log.lines
 
-    assert [line in told for told in asyncio.run(kill())] == [True]
+    assert [line in logged for logged in asyncio.run(kill())] == [True]
 
 
 def test_a_triggerer_that_restarts_stops_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
@@ -371,7 +375,7 @@ def test_a_triggerer_that_restarts_stops_nothing(quick: EmulatorServer, airflow:
 
 
 @pytest.mark.parametrize("arguments", [{"stop_on_kill": False}, {}])
-def test_a_trigger_does_not_stop_what_it_is_not_to(
+def test_a_trigger_stops_neither_without_stop_on_kill_nor_a_reused_recording(
     quick: EmulatorServer, airflow: Airflow, arguments: dict[str, Any]
 ) -> None:
     airflow.state = "failed"
@@ -411,7 +415,7 @@ def test_many_kills_share_a_client(quick: EmulatorServer, airflow: Airflow, monk
 
 
 @pytest.mark.parametrize("first", ["new try", "trigger"])
-def test_after_a_clear_one_recording_is_active_and_the_new_trys(
+def test_after_a_clear_only_the_recording_of_the_new_try_is_active(
     quick: EmulatorServer, airflow: Airflow, first: str
 ) -> None:
     store = StateStore()
@@ -436,9 +440,7 @@ def test_after_a_clear_one_recording_is_active_and_the_new_trys(
     assert checkpoint_in(store).is_owned
 
 
-def test_a_kill_in_the_middle_of_a_start_spares_what_somebody_else_started(
-    quick: EmulatorServer, airflow: Airflow
-) -> None:
+def test_a_kill_during_a_start_does_not_stop_a_reused_recording(quick: EmulatorServer, airflow: Airflow) -> None:
     airflow.state = "failed"
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")

@@ -18,6 +18,6 @@ def started(server: EmulatorServer) -> list[str]:
 
 
 def checkpoint_in(store: StateStore) -> Checkpoint:
-    claim = Checkpoint.from_json(store.get(STATE_KEY))
-    assert claim is not None
-    return claim
+    checkpoint = Checkpoint.from_json(store.get(STATE_KEY))
+    assert checkpoint is not None
+    return checkpoint
