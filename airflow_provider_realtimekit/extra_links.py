@@ -18,17 +18,9 @@ class RealtimeKitAppLink(BaseOperatorLink):
     name = "Cloudflare dashboard"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the address; runs on the worker when the task has ended."""
-        return app_url_of(operator)
-
-
-def app_url_of(task: Any) -> str:
-    """Return the address of a task's app in the dashboard; empty if the task has not read its connection."""
-    # Account and app come from what the task knows by now: Airflow asks for the link after every task, and reading the
-    # connection again would cost a request to the API server or a secrets backend each time.
-    hook: RealtimeKitHook | None = vars(task).get("hook")
-    credentials = hook.loaded_credentials if hook else None
-    if credentials is None:
-        # A task that goes on after a deferral has the address from before it.
-        return str(vars(task).get("app_url", ""))
-    return f"https://dash.cloudflare.com/{credentials.account_id}/realtime/kit/{credentials.app_id}"
+        """Return the address; empty if the task has not read its connection. Runs on the worker after each task."""
+        # Only what the task knows already: reading the connection again would cost a request to the API server or to a
+        # secrets backend for each task. A task that was resumed after a deferral has the address from before it.
+        attributes = vars(operator)
+        hook: RealtimeKitHook | None = attributes.get("hook")
+        return (hook.app_url if hook else "") or str(attributes.get("app_url", ""))

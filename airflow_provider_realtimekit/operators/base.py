@@ -23,7 +23,7 @@ from airflow_provider_realtimekit.defaults import (
     POLL_INTERVAL,
 )
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError, RecordingTimeoutError
-from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink, app_url_of
+from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
 
 if TYPE_CHECKING:
     import jinja2
@@ -220,7 +220,7 @@ def defer(
     task.defer(
         trigger=make_trigger(task, wait, poll_interval, stop_on_kill=stop_on_kill),
         method_name="execute_complete",
-        kwargs={"wait": asdict(wait), "app_url": app_url_of(task), **(more or {})},
+        kwargs={"wait": asdict(wait), "app_url": task.hook.app_url, **(more or {})},
         timeout=timeout,
     )
     raise AssertionError("defer() does not return")
