@@ -1,4 +1,4 @@
-"""Links from a task to where its recording lives."""
+"""The link from a task to its app in the Cloudflare dashboard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
+    from airflow_provider_realtimekit.hooks import RealtimeKitHook
+
 
 class RealtimeKitAppLink(BaseOperatorLink):
     """The recording's app in the Cloudflare dashboard; never a link to a file, since those are signed."""
@@ -16,9 +18,9 @@ class RealtimeKitAppLink(BaseOperatorLink):
     name = "Cloudflare dashboard"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the address, told by the connection; runs on the worker."""
-        from airflow_provider_realtimekit.hooks import RealtimeKitHook
-
-        hook = RealtimeKitHook(operator.realtimekit_conn_id, operator.app_id)  # type: ignore[attr-defined]
-        credentials = hook.credentials
-        return f"https://dash.cloudflare.com/{credentials.account_id}/realtime/kit/{credentials.app_id}"
+        """Return the address; empty if the task has not read its connection. Runs on the worker after each task."""
+        # Only what the task knows already: reading the connection again would cost a request to the API server or to a
+        # secrets backend for each task. A task that was resumed after a deferral has the address from before it.
+        attributes = vars(operator)
+        hook: RealtimeKitHook | None = attributes.get("hook")
+        return (hook.app_url if hook else "") or str(attributes.get("app_url", ""))

@@ -140,6 +140,13 @@ class RealtimeKitHook(BaseHook):
         self._client: Client | None = None
         self._async_client: AsyncClient | None = None
 
+    @property
+    def app_url(self) -> str:
+        """The address of the app in the Cloudflare dashboard; empty before a call has read the connection."""
+        if self._credentials is None:
+            return ""
+        return f"https://dash.cloudflare.com/{self._credentials.account_id}/realtime/kit/{self._credentials.app_id}"
+
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the form of Airflow before 3.3 shows."""

@@ -25,11 +25,12 @@ from airflow_provider_realtimekit.exceptions import (
     RecordingTimeoutError,
 )
 from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
-from airflow_provider_realtimekit.operators.deferral import (
+from airflow_provider_realtimekit.operators.base import (
     default_deferrable,
     defer,
     log_status_history,
     out_of_time,
+    run_before_exit,
     seconds,
 )
 
@@ -126,26 +127,34 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return RealtimeKitHook(self.realtimekit_conn_id, self.app_id)
 
     def on_kill(self) -> None:
-        """Stop the recording if that was asked for and a person ended the task."""
-        if self.stop_on_kill and self.recording_id:
-            from airflow_provider_realtimekit.start.on_kill import on_worker
+        """Stop the recording, if ``stop_on_kill`` is set and a person ended the task."""
+        if self.stop_on_kill and self.recording_id and self._ti is not None:
+            run_before_exit(self._stop_if_ended_by_person)
 
-            on_worker(self._stop_if_killed)
-
-    def _stop_if_killed(self) -> None:
+    def _stop_if_ended_by_person(self) -> None:
         from airflow_provider_realtimekit.hooks import RealtimeKitHook
-        from airflow_provider_realtimekit.models import Action
-        from airflow_provider_realtimekit.start.on_kill import is_kill, task_state
+        from airflow_provider_realtimekit.start.on_kill import read_task_state
+        from airflow_provider_realtimekit.start.stop import stop_and_confirm
 
-        if self._ti is None or not is_kill(task_state(self._ti)):
+        state = read_task_state(self._ti)
+        if not state.is_ended_by_person:
+            self.log.info("Recording %s is not stopped: the state of the task is %s", self.recording_id, state.name)
             return
         try:
+            # Not the hook of the wait: the main thread was interrupted in the middle of using it.
             with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
-                recording = hook.apply_action(str(self.recording_id), Action.STOP)
+                recording = hook.client.run(stop_and_confirm(hook.credentials.api, str(self.recording_id)))
         except Exception:
-            self.log.exception("Recording %s may go on: it could not be stopped", self.recording_id)
+            self.log.exception(
+                "Recording %s could not be stopped and may still run: stop it by hand", self.recording_id
+            )
             return
-        self.log.info("Recording %s was stopped and is %s", recording.id, recording.status)
+        self.log.info(
+            "Recording %s was stopped and is %s: the state of the task is %s",
+            recording.id,
+            recording.status,
+            state.name,
+        )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
@@ -170,7 +179,11 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(
-        self, context: Context, event: Event | None = None, wait: dict[str, Any] | None = None
+        self,
+        context: Context,
+        event: Event | None = None,
+        wait: dict[str, Any] | None = None,
+        app_url: str = "",
     ) -> dict[str, Any]:
         """Return the recording of the trigger's event, or raise the error that the event stands for.
 
@@ -179,6 +192,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         """
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
+        self.app_url = app_url
         log_status_history(self.log, event)
         return self._result(event, Wait.from_json(wait))
 

@@ -74,16 +74,14 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
         yield TriggerEvent(await self._run())
 
     async def on_kill(self) -> None:
-        """Stop the recording, if that was asked for and a person has ended the task.
-
-        Never done in ``cleanup``, which runs at each restart of a triggerer, too.
-        """
+        """Stop the recording, if ``stop_on_kill`` is set and a person ended the task."""
+        # Not in cleanup(): Airflow calls that at each restart of a triggerer, too.
         recording_id = self.wait.recording_id
         if not self.stop_on_kill or recording_id is None:
             return
-        from airflow_provider_realtimekit.start.on_kill import finish, stop_if_killed
+        from airflow_provider_realtimekit.start.on_kill import stop_if_ended_by_person
 
-        await finish(stop_if_killed(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id))
+        await stop_if_ended_by_person(self.task_instance, recording_id, self.realtimekit_conn_id, self.app_id)
 
     async def _run(self) -> dict[str, Any]:
         try:

@@ -47,7 +47,7 @@ def _fresh_quota() -> None:
 @pytest.fixture(autouse=True)
 def _nothing_left_to_watch() -> Iterator[None]:
     yield
-    from tests.tasks import stop_watching
+    from tests.support.tasks import stop_watching
 
     stop_watching()
 

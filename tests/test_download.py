@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.exceptions import (
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
 from tests.conftest import TOKEN, connect
-from tests.tasks import Ended, make_context, run_task
+from tests.support.tasks import Ended, make_context, run_task
 
 
 def fetch(recording_id: str, destination: Any, context: dict[str, Any] | None = None, **options: Any) -> Ended:

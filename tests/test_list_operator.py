@@ -11,7 +11,7 @@ from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RealtimeKitAuthError, RealtimeKitInputError
 from airflow_provider_realtimekit.operators import RealtimeKitListRecordingsOperator
 from tests.conftest import TOKEN
-from tests.tasks import Ended, run_task
+from tests.support.tasks import Ended, run_task
 
 
 class Listing(RealtimeKitListRecordingsOperator):
@@ -28,7 +28,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "listing"]
 
 
-def test_ids_in_the_order_of_invocation(emulator: EmulatorServer) -> None:
+def test_ids_are_sorted_by_invocation(emulator: EmulatorServer) -> None:
     ids = emulator.world.seed(130, status="RECORDING")
     assert run().result == ids
     assert run(sort_order="{{ 'DESC' }}").result == ids[::-1]
@@ -57,7 +57,7 @@ def test_every_filter_is_templated_and_sent(emulator: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("meeting_id", "other"), ("search", "nobody"), ("expired", True)])
-def test_what_does_not_match_is_left_out(emulator: EmulatorServer, name: str, value: Any) -> None:
+def test_recordings_that_do_not_match_are_left_out(emulator: EmulatorServer, name: str, value: Any) -> None:
     emulator.world.seed(2, status="UPLOADED")
     assert run(**{name: value}).result == []
 
@@ -67,7 +67,7 @@ def test_several_statuses(emulator: EmulatorServer) -> None:
     assert run(status=["UPLOADED", "{{ 'ERRORED' }}"]).result == ids[1:]
 
 
-def test_the_limit_holds_and_is_told(emulator: EmulatorServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_limit_holds_and_is_logged(emulator: EmulatorServer, caplog: pytest.LogCaptureFixture) -> None:
     ids = emulator.world.seed(5, status="RECORDING")
     with caplog.at_level(logging.INFO):
         assert run(limit="{{ 3 }}").result == ids[:3]
@@ -82,13 +82,13 @@ def test_fields_make_json_without_links(emulator: EmulatorServer) -> None:
     (picked,) = run(fields=["recording_duration", "{{ 'status' }}"]).result
     assert picked == {"id": recording_id, "status": "UPLOADED", "recording_duration": pytest.approx(42, abs=1)}
     assert next(iter(picked)) == "id"
-    (whole,) = run(fields="all").result
-    assert whole["meeting"]["id"]
-    assert not [name for name in whole if "url" in name and name != "download_url_expiry"]
-    assert "ignature" not in str(whole)
+    (complete,) = run(fields="all").result
+    assert complete["meeting"]["id"]
+    assert not [name for name in complete if "url" in name and name != "download_url_expiry"]
+    assert "ignature" not in str(complete)
 
 
-def test_what_expires_soon_is_told(emulator: EmulatorServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_recordings_that_expire_soon_are_logged(emulator: EmulatorServer, caplog: pytest.LogCaptureFixture) -> None:
     emulator.settings.file_seconds = 23 * 3600
     ids = emulator.world.seed(22, status="UPLOADED")
     emulator.settings.file_seconds = 25 * 3600

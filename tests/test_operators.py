@@ -1,4 +1,4 @@
-"""The operators: what they send, what they return, what they refuse, and the states they aim at."""
+"""The operators: what they send, return and refuse, and the states they bring a recording to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStopRecordingOperator,
 )
 from tests.conftest import TOKEN, connect
-from tests.tasks import Ended, make_context, run_task, when
+from tests.support.start import started
+from tests.support.tasks import Ended, make_context, run_task, when
 
 START = RealtimeKitStartRecordingOperator
 TRACKS = RealtimeKitStartTrackRecordingOperator
@@ -47,10 +48,6 @@ def hook(emulator: EmulatorServer) -> Iterator[RealtimeKitHook]:
 
 def status_of(emulator: EmulatorServer, recording_id: str) -> str:
     return str(emulator.world.get(recording_id).status)
-
-
-def started(emulator: EmulatorServer) -> list[str]:
-    return [recording.id for recording in emulator.world.recordings()]
 
 
 def recording_in(emulator: EmulatorServer, status: str, **seed: Any) -> str:
@@ -150,7 +147,7 @@ def test_durations_are_checked_when_the_dag_is_read(name: str) -> None:
         START(task_id="start", meeting_id="m", **{name: 0})
 
 
-def test_what_cannot_be_stored_for_the_triggerer_fails_before_the_start(
+def test_a_wait_that_cannot_be_stored_as_json_fails_before_the_start(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
@@ -160,6 +157,21 @@ def test_what_cannot_be_stored_for_the_triggerer_fails_before_the_start(
     assert ended.state == "failed"
     assert "cannot be stored as JSON" in str(ended.error)
     assert emulator.ledger.count() == 0
+
+
+@pytest.mark.parametrize("arguments", [{}, {"deferrable": True}, {"wait_for_completion": True, "deferrable": False}])
+def test_a_start_that_does_not_defer_builds_no_trigger(
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+) -> None:
+    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+
+    built: list[Any] = []
+    monkeypatch.setattr(RealtimeKitRecordingTrigger, "__init__", lambda self, **_: built.append(self))
+    when(lambda: emulator.ledger.count("get") >= 1, lambda: emulator.world.leave("m"))
+    emulator.settings.empty_seconds = 0.05
+    ended = run(START, meeting_id="m", poll_interval=0.02, timeout=20, **arguments)
+    assert ended.state == "success", ended.error
+    assert built == []
 
 
 def test_stop_and_wait(emulator: EmulatorServer) -> None:
@@ -172,7 +184,7 @@ def test_stop_and_wait(emulator: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("status", ["UPLOADING", "UPLOADED", "ERRORED"])
-def test_stopping_what_has_stopped_succeeds(emulator: EmulatorServer, status: str) -> None:
+def test_stopping_a_stopped_recording_succeeds(emulator: EmulatorServer, status: str) -> None:
     recording_id = recording_in(emulator, status)
     ended = run(STOP, recording_id=recording_id)
     assert ended.state == "success", ended.error
@@ -196,7 +208,7 @@ def test_pause_and_resume_aim_at_a_state(emulator: EmulatorServer, operator: Any
 
 
 @pytest.mark.parametrize(("operator", "status"), [(PAUSE, "UPLOADED"), (RESUME, "ERRORED")])
-def test_a_state_that_cannot_be_reached_is_an_error(emulator: EmulatorServer, operator: Any, status: str) -> None:
+def test_an_action_without_effect_is_an_error(emulator: EmulatorServer, operator: Any, status: str) -> None:
     ended = run(operator, recording_id=recording_in(emulator, status))
     assert ended.state == "up_for_retry"
     assert isinstance(ended.error, RecordingStateError)
@@ -204,7 +216,7 @@ def test_a_state_that_cannot_be_reached_is_an_error(emulator: EmulatorServer, op
 
 
 @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 200, "body": "garbage"}], ids=str)
-def test_an_error_is_judged_by_reading_the_recording_again(emulator: EmulatorServer, fault: dict[str, Any]) -> None:
+def test_after_an_error_the_status_of_the_recording_decides(emulator: EmulatorServer, fault: dict[str, Any]) -> None:
     recording_id = recording_in(emulator, "RECORDING")
     emulator.faults.add(operation="action", count=1, when="after", **fault)
     ended = run(STOP, recording_id=recording_id)
@@ -213,7 +225,7 @@ def test_an_error_is_judged_by_reading_the_recording_again(emulator: EmulatorSer
 
 
 @pytest.mark.parametrize("operator", [PAUSE, STOP])
-def test_a_meeting_stands_for_its_active_recording(emulator: EmulatorServer, operator: Any) -> None:
+def test_a_meeting_id_means_its_active_recording(emulator: EmulatorServer, operator: Any) -> None:
     recording_id = recording_in(emulator, "RECORDING", meeting_id="standup")
     ended = run(operator, meeting_id="{{ 'stand' }}up")
     assert ended.state == "success", ended.error
@@ -243,7 +255,7 @@ def test_one_target_must_be_named(emulator: EmulatorServer, operator: Any, argum
 
 
 @pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])
-def test_unknown_recordings_and_refused_tokens_are_told_apart(emulator: EmulatorServer, operator: Any) -> None:
+def test_unknown_recordings_and_refused_tokens_raise_different_errors(emulator: EmulatorServer, operator: Any) -> None:
     assert type(run(operator, recording_id="unknown").error) is RealtimeKitNotFoundError
     emulator.tokens.set_state(TOKEN, "refused")
     ended = run(operator, recording_id="unknown")
@@ -252,7 +264,7 @@ def test_unknown_recordings_and_refused_tokens_are_told_apart(emulator: Emulator
 
 
 @pytest.mark.parametrize("operator", [START, TRACKS, PAUSE, RESUME, STOP])
-def test_whatever_an_author_may_compute_is_templated(operator: Any) -> None:
+def test_every_argument_that_may_be_computed_is_templated(operator: Any) -> None:
     import inspect
 
     fixed = {"self", "kwargs", "wait_for_completion", "deferrable", "poll_interval", "timeout", "invoked_timeout"}

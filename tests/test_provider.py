@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import Any
 
 import jsonschema
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 import airflow_provider_realtimekit
 from airflow_provider_realtimekit.connections.form import CONN_FIELDS
 from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
 from airflow_provider_realtimekit.get_provider_info import get_provider_info
-from airflow_provider_realtimekit.operators import RealtimeKitStopRecordingOperator
+from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator, RealtimeKitStopRecordingOperator
+from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from tests.conftest import ACCOUNT, APP
+from tests.support.tasks import make_context
 
 PACKAGE = Path(airflow_provider_realtimekit.__file__).parent
 
@@ -64,10 +69,58 @@ print("FORM" + meta.model_dump_json())
     assert form["standard_fields"]["port"]["hidden"] is True
 
 
-def test_link_leads_to_the_app_and_holds_no_secret(emulator: Any) -> None:
-    task = RealtimeKitStopRecordingOperator(task_id="stop", recording_id="r")
-    link = RealtimeKitAppLink().get_link(task, ti_key=None)
-    assert link == f"https://dash.cloudflare.com/{ACCOUNT}/realtime/kit/{APP}"
+APP_LINK = f"https://dash.cloudflare.com/{ACCOUNT}/realtime/kit/{APP}"
+
+
+def link_of(task: Any) -> str:
+    return RealtimeKitAppLink().get_link(task, ti_key=None)
+
+
+def refuse_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the connection is read")
+
+    monkeypatch.setattr(RealtimeKitHook, "get_connection", refuse)
+
+
+def test_link_leads_to_the_app_and_holds_no_secret(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recording_id,) = emulator.world.seed(1, status="UPLOADED")
+    task = RealtimeKitStopRecordingOperator(task_id="stop", recording_id=recording_id)
+    task.execute(make_context())
+    refuse_connections(monkeypatch)
+    assert link_of(task) == APP_LINK
+
+
+def test_a_task_that_never_read_its_connection_has_no_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_connections(monkeypatch)
+    assert link_of(RealtimeKitStopRecordingOperator(task_id="stop", recording_id="r")) == ""
+
+
+@pytest.mark.parametrize("is_sensor", [False, True])
+def test_link_survives_a_deferral(emulator: Any, monkeypatch: pytest.MonkeyPatch, is_sensor: bool) -> None:
+    def make() -> Any:
+        if is_sensor:
+            return RealtimeKitRecordingSensor(task_id="wait", recording_id=recording_id, deferrable=True)
+        return RealtimeKitStartRecordingOperator(
+            task_id="start", meeting_id="m", wait_for_completion=True, deferrable=True
+        )
+
+    (recording_id,) = emulator.world.seed(1, status="RECORDING", meeting_id="m")
+    with pytest.raises(TaskDeferred) as deferred:
+        make().execute(make_context())
+    emulator.world.jump(recording_id, "UPLOADED")
+    event = {"outcome": "uploaded", "recording": {"id": recording_id, "status": "UPLOADED"}, "error": None}
+    kwargs = {**json.loads(json.dumps(deferred.value.kwargs)), "event": event}
+    refuse_connections(monkeypatch)
+    resumed = make()
+    resumed.resume_execution(deferred.value.method_name, kwargs, make_context())
+    assert link_of(resumed) == APP_LINK
+
+
+def test_the_named_link_exists() -> None:
+    for path in get_provider_info()["extra-links"]:
+        module, _, name = path.rpartition(".")
+        assert getattr(import_module(module), name) is RealtimeKitAppLink
 
 
 def test_light_modules_import_nothing_heavy() -> None:
@@ -97,8 +150,6 @@ LEVELS = {
     "extra_links": 6, "sensors": 6, "operators": 6, "transfers": 6,
     "get_provider_info": 7,
 }  # fmt: skip
-# Uses a hook of its own to stop recordings in the triggerer.
-LEVEL_OF_FILE = {"start/on_kill.py": 4}
 
 
 def imported(path: Path) -> set[str]:
@@ -123,7 +174,7 @@ def test_rooms_import_downwards_only(path: Path) -> None:
     if room == "__init__":
         assert not imported(path)
         return
-    level = LEVEL_OF_FILE.get(str(path.relative_to(PACKAGE)), LEVELS[room])
+    level = LEVELS[room]
     assert {other for other in imported(path) if LEVELS[other] > level} == set()
 
 

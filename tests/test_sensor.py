@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from tests.conftest import TOKEN, connect
-from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
+from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke", "deferrable": False},
@@ -200,7 +200,7 @@ def test_the_timeout_counts_from_the_first_try(emulator: EmulatorServer, mode: s
     emulator.faults.add(operation="get", count=1, status=400)
     first = sense(mode, make_context(task_state_store=store), recording_id=recording_id, timeout=3600)
     assert first.state == "up_for_retry"
-    store.kept["realtimekit_first_try"]["at"] -= 3601
+    store.values["realtimekit_first_try"]["at"] -= 3601
 
     retry = make_context(task_state_store=store)
     began = count_polls(emulator)

@@ -21,7 +21,7 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
-from tests.tasks import Ended, run_task
+from tests.support.tasks import Ended, run_task
 
 KEYS = {"login": "AKIA5ACCESS5KEY", "password": "5ecret/of+aws"}
 PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nbGluZS1vbmUtNQ==\nbGluZS10d28tNQ==\n-----END PRIVATE KEY-----\n"

@@ -22,7 +22,7 @@ from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from airflow_provider_realtimekit.waiting import shared
 from airflow_provider_realtimekit.waiting.outcome import Wait, fault_event, result_from_event, status_history
 from tests.conftest import TOKEN
-from tests.tasks import first_event, when
+from tests.support.tasks import first_event, when
 
 
 def make(recording_id: str, poll_interval: float = 0.02, **more: Any) -> RealtimeKitRecordingTrigger:

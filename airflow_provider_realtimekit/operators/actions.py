@@ -1,10 +1,11 @@
-"""Operators that pause, resume and stop recordings: each aims at a state, not at a call."""
+"""Operators that pause, resume and stop a recording. They bring it to a state: one that is there already is fine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_realtimekit.exceptions import RealtimeKitInputError, RecordingStateError
 from airflow_provider_realtimekit.operators.base import RealtimeKitOperator, WaitingOperator
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _ActionOperator(RealtimeKitOperator):
-    """Asks ``_action`` of a recording, or of the one that is active in a meeting.
+    """Applies ``_action`` to a recording, or to the active recording of a meeting.
 
     :param recording_id: the recording (templated), or
     :param meeting_id: the meeting whose active recording is meant (templated)
@@ -29,23 +30,17 @@ class _ActionOperator(RealtimeKitOperator):
         self.meeting_id = meeting_id
 
     def execute(self, context: Context) -> dict[str, Any] | None:
-        """Bring the recording where the action leads."""
-        recording = self._act()
-        return recording.to_json() if recording else None
-
-    def _act(self) -> Recording | None:
-        from airflow_provider_realtimekit.models import Action
-
-        recording_id = self._target()
+        """Apply the action, and return the recording as plain JSON."""
+        recording_id = self._find_recording_id()
         if recording_id is None:
-            return None
-        recording = self.hook.apply_action(recording_id, Action(self._action))
-        self.log.info("Recording %s is %s", recording.id, recording.status)
-        return recording
+            raise RecordingStateError(f"meeting {self.meeting_id} has no active recording to {self._action}")
+        return self._apply_action(recording_id).to_json()
 
-    def _target(self) -> str | None:
-        from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+    def _find_recording_id(self) -> str | None:
+        """Return the recording's id; ``None`` if the meeting has no active recording.
 
+        :raises RealtimeKitInputError: unless one of the two arguments is given
+        """
         if bool(self.recording_id) == bool(self.meeting_id):
             raise RealtimeKitInputError(
                 f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: give one of the two"
@@ -53,14 +48,14 @@ class _ActionOperator(RealtimeKitOperator):
         if self.recording_id:
             return self.recording_id
         active = self.hook.get_active_recording(str(self.meeting_id))
-        if active is None:
-            self._miss()
         return active.id if active else None
 
-    def _miss(self) -> None:
-        from airflow_provider_realtimekit.exceptions import RecordingStateError
+    def _apply_action(self, recording_id: str) -> Recording:
+        from airflow_provider_realtimekit.models import Action
 
-        raise RecordingStateError(f"meeting {self.meeting_id} has no active recording to {self._action}")
+        recording = self.hook.apply_action(recording_id, Action(self._action))
+        self.log.info("Recording %s is %s", recording.id, recording.status)
+        return recording
 
 
 class RealtimeKitPauseRecordingOperator(_ActionOperator):
@@ -70,7 +65,7 @@ class RealtimeKitPauseRecordingOperator(_ActionOperator):
 
     :param recording_id: the recording (templated), or
     :param meeting_id: the meeting whose active recording is meant (templated)
-    :raises RecordingStateError: when it is neither paused nor can be
+    :raises RecordingStateError: when it is not paused and cannot be, or when the meeting has no active recording
     """
 
     _action = "pause"
@@ -83,32 +78,39 @@ class RealtimeKitResumeRecordingOperator(_ActionOperator):
 
     :param recording_id: the recording (templated), or
     :param meeting_id: the meeting whose active recording is meant (templated)
-    :raises RecordingStateError: when it neither records nor can be resumed
+    :raises RecordingStateError: when it does not record and cannot be resumed, or when the meeting has no active one
     """
 
     _action = "resume"
 
 
 class RealtimeKitStopRecordingOperator(_ActionOperator, WaitingOperator):
-    """Stop a recording (``PUT …/recordings/{recording_id}``), and wait for the file if told to.
+    """Stop a recording (``PUT …/recordings/{recording_id}``), and wait for the file if that is asked for.
 
-    One that is stopped, uploading or uploaded already is fine. With ``meeting_id``, a meeting that has no active
-    recording is fine too: there is nothing to stop or to wait for, and the result is ``None``.
+    One that is stopped, uploading or uploaded already is fine. So is a meeting without an active recording: there is
+    nothing to stop or to wait for, and the result is ``None``. The task ends when the recording is not active any more.
 
     Returns the recording as plain JSON, ``id`` first.
 
     :param recording_id: the recording (templated), or
     :param meeting_id: the meeting whose active recording is meant (templated)
-    :raises RecordingStateError: when it still records and cannot be stopped
+    :raises RecordingStateError: when it is still active after the connection's ``timeout`` (default: 30 seconds)
     """
 
     _action = "stop"
 
     def execute(self, context: Context) -> dict[str, Any] | None:
-        """Stop, and finish as told."""
-        planned = self._plan()
-        recording = self._act()
-        return self._finish(recording, planned) if recording else None
+        """Stop the recording, wait for its end if that is asked for, and return it as plain JSON."""
+        planned = self._plan_wait()
+        recording_id = self._find_recording_id()
+        if recording_id is None:
+            self.log.info("Meeting %s has no active recording: nothing to stop", self.meeting_id)
+            return None
+        return self._finish(self._apply_action(recording_id), planned)
 
-    def _miss(self) -> None:
-        self.log.info("Meeting %s has no active recording: nothing to stop", self.meeting_id)
+    def _apply_action(self, recording_id: str) -> Recording:
+        from airflow_provider_realtimekit.start.stop import stop_and_confirm
+
+        recording = self.hook.client.run(stop_and_confirm(self.hook.credentials.api, recording_id))
+        self.log.info("Recording %s was stopped and is %s", recording.id, recording.status)
+        return recording

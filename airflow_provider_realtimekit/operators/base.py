@@ -1,15 +1,20 @@
-"""What the operators share: the connection, masking, and waiting."""
+"""What operators share: the connection, masking of secrets, and waiting on the worker or in the triggerer.
+
+The sensor waits with the same functions. Nothing heavy is imported here before a task runs.
+"""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_realtimekit.defaults import (
     DEFAULT_CONN_NAME,
@@ -17,16 +22,8 @@ from airflow_provider_realtimekit.defaults import (
     LONGEST_RECORDING_SECONDS,
     POLL_INTERVAL,
 )
-from airflow_provider_realtimekit.exceptions import RecordingTimeoutError
+from airflow_provider_realtimekit.exceptions import RealtimeKitInputError, RecordingTimeoutError
 from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
-from airflow_provider_realtimekit.operators.deferral import (
-    default_deferrable,
-    defer,
-    log_status_history,
-    make_trigger,
-    out_of_time,
-    seconds,
-)
 
 if TYPE_CHECKING:
     import jinja2
@@ -34,11 +31,18 @@ if TYPE_CHECKING:
 
     from airflow_provider_realtimekit.hooks import RealtimeKitHook
     from airflow_provider_realtimekit.models import Recording
+    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
     from airflow_provider_realtimekit.waiting.outcome import Wait
+
+# How long after the trigger's own deadline Airflow ends a deferral. The trigger should be first: its event says which
+# status the recording had.
+BACKSTOP = timedelta(minutes=2)
+# Airflow kills a task's process 5 seconds after it asked the process to end.
+_KILL_SECONDS = 4.0
 
 
 class RealtimeKitOperator(BaseOperator):
-    """What the operators share: the connection, its hook, the link, and masking of what templates brought.
+    """Base of all operators.
 
     :param realtimekit_conn_id: connection of type ``realtimekit`` (templated)
     :param app_id: another app than the connection's (templated)
@@ -63,7 +67,7 @@ class RealtimeKitOperator(BaseOperator):
         return RealtimeKitHook(self.realtimekit_conn_id, self.app_id)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render, and have Airflow mask the storage credentials wherever it shows something."""
+        """Render the templates, and have Airflow mask the secrets among the arguments wherever it shows them."""
         super().render_template_fields(context, jinja_env)
         from airflow.sdk.log import mask_secret
 
@@ -71,15 +75,16 @@ class RealtimeKitOperator(BaseOperator):
             mask_secret(secret)
 
     def _secrets(self) -> Iterator[str]:
+        """Yield the secrets among the arguments."""
         return iter(())
 
 
 class WaitingOperator(RealtimeKitOperator):
-    """An operator that may wait for the recording to finish, on its worker or in the triggerer.
+    """An operator that can wait until the recording has finished, on its worker or in the triggerer.
 
     :param wait_for_completion: whether to wait until the recording is UPLOADED (default: no)
     :param deferrable: whether to wait in the triggerer (default: ``[operators] default_deferrable``)
-    :param poll_interval: seconds between two looks (default: 30)
+    :param poll_interval: seconds between two polls (default: 30)
     :param timeout: seconds to wait at most (default: 26 hours)
     :param invoked_timeout: seconds that the recording may stay in INVOKED (default: 600)
     """
@@ -106,32 +111,41 @@ class WaitingOperator(RealtimeKitOperator):
         context: Context,
         event: dict[str, Any] | None = None,
         wait: dict[str, Any] | None = None,
+        app_url: str = "",
         **_: Any,
     ) -> dict[str, Any]:
-        """Return the recording that the trigger's event tells of, or raise what it means."""
+        """Return the recording in the trigger's event, or raise the error that the event stands for."""
         from airflow_provider_realtimekit.waiting.outcome import Wait, result_from_event
 
+        self.app_url = app_url
         log_status_history(self.log, event)
-        waited = Wait.from_json(wait)
+        described = Wait.from_json(wait)
         try:
-            result = result_from_event(event, waited)
+            result = result_from_event(event, described)
         except RecordingTimeoutError as error:
-            raise out_of_time(error, waited) from None
+            raise out_of_time(error, described) from None
         self.log.info("Recording %s is %s", result["id"], result["status"])
         return result
 
-    def _plan(self) -> Wait:
-        """Describe the wait and prove that it can be stored, before anything is started."""
+    def _plan_wait(self) -> Wait | None:
+        """Return the wait that will follow, with its deadline; ``None`` if the task does not wait.
+
+        :raises RealtimeKitInputError: when the wait cannot be stored for the triggerer
+        """
+        if not self.wait_for_completion:
+            return None
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
-        deadline = time.time() + self.timeout
-        wait = Wait(invoked_timeout=self.invoked_timeout, deadline=deadline)
-        make_trigger(self, wait, self.poll_interval)
+        wait = Wait(invoked_timeout=self.invoked_timeout, deadline=time.time() + self.timeout)
+        if self.deferrable:
+            # Airflow stores a trigger as JSON when the recording runs already. What it cannot store fails here, before
+            # anything is started.
+            make_trigger(self, wait, self.poll_interval)
         return wait
 
-    def _finish(self, recording: Recording, planned: Wait) -> dict[str, Any]:
-        """Return the recording, finished if that was asked for."""
-        if not self.wait_for_completion:
+    def _finish(self, recording: Recording, planned: Wait | None) -> dict[str, Any]:
+        """Return the recording as plain JSON; wait for its end first if that is planned."""
+        if planned is None:
             return recording.to_json()
         from airflow_provider_realtimekit.waiting.outcome import evaluate, poll_until_over, result_from_event
 
@@ -145,5 +159,91 @@ class WaitingOperator(RealtimeKitOperator):
             )
         return result_from_event(event, wait)
 
-    def _defer(self, wait: Wait) -> dict[str, Any]:
-        return defer(self, wait, self.poll_interval)
+    def _defer(self, wait: Wait) -> NoReturn:
+        defer(self, wait, self.poll_interval)
+
+
+def default_deferrable() -> bool:
+    """Whether ``[operators] default_deferrable`` is on."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def seconds(name: str, value: float | timedelta) -> float:
+    """Return a duration in seconds.
+
+    :raises RealtimeKitInputError: when it is not a number above zero
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+        raise RealtimeKitInputError(
+            f"{name}={value!r} is not allowed: must be a number of seconds above 0, or a timedelta"
+        )
+    return float(number)
+
+
+def make_trigger(
+    task: Any, wait: Wait, poll_interval: float, *, stop_on_kill: bool = False
+) -> RealtimeKitRecordingTrigger:
+    """Build the trigger of a wait.
+
+    :raises RealtimeKitInputError: when it cannot be stored as JSON
+    """
+    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
+
+    trigger = RealtimeKitRecordingTrigger(
+        realtimekit_conn_id=task.realtimekit_conn_id,
+        app_id=task.app_id,
+        poll_interval=poll_interval,
+        stop_on_kill=stop_on_kill,
+        **asdict(wait),
+    )
+    try:
+        json.dumps(trigger.serialize()[1])
+    except TypeError as error:
+        raise RealtimeKitInputError(f"an argument cannot be stored as JSON for the triggerer: {error}") from None
+    return trigger
+
+
+def defer(
+    task: Any, wait: Wait, poll_interval: float, *, stop_on_kill: bool = False, more: dict[str, Any] | None = None
+) -> NoReturn:
+    """Wait in the triggerer; the task goes on in its ``execute_complete``.
+
+    :param stop_on_kill: whether the trigger stops the recording when a person ends the task
+    :param more: further arguments of ``execute_complete``, besides the event and the wait
+    """
+    task.log.info("Waiting in the triggerer for %s", wait.description)
+    if task.execution_timeout is not None:
+        # Airflow does not enforce execution_timeout while a task is deferred, so the trigger does.
+        ends = time.time() + task.execution_timeout.total_seconds()
+        if wait.deadline is None or wait.deadline > ends:
+            wait = replace(wait, deadline=ends, limit="execution_timeout")
+    timeout = None if wait.deadline is None else timedelta(seconds=max(0.0, wait.deadline - time.time())) + BACKSTOP
+    task.defer(
+        trigger=make_trigger(task, wait, poll_interval, stop_on_kill=stop_on_kill),
+        method_name="execute_complete",
+        kwargs={"wait": asdict(wait), "app_url": task.hook.app_url, **(more or {})},
+        timeout=timeout,
+    )
+    raise AssertionError("defer() does not return")
+
+
+def out_of_time(error: RecordingTimeoutError, wait: Wait) -> BaseException:
+    """Return what a task raises whose wait met its deadline: Airflow's own error where the limit is Airflow's."""
+    return AirflowTaskTimeout(str(error)) if wait.limit == "execution_timeout" else error
+
+
+def log_status_history(log: Any, event: Mapping[str, Any] | None) -> None:
+    """Log the statuses that the triggerer saw: its own log may be gone."""
+    from airflow_provider_realtimekit.waiting.outcome import status_history
+
+    for moment, status in status_history(event):
+        log.info("The status was %s at %s", status, moment)
+
+
+def run_before_exit(act: Callable[[], None]) -> None:
+    """Run a function while the task's process is being ended, and wait 4 seconds for it at most."""
+    # On a thread: a signal interrupted the main thread, which may hold any lock, that of an import included.
+    thread = threading.Thread(target=act, name="realtimekit-on-kill", daemon=True)
+    thread.start()
+    thread.join(_KILL_SECONDS)

@@ -1,10 +1,11 @@
-"""The operator that lists recordings, for tasks that are mapped over them."""
+"""The operator that lists recordings: which ones, how many, and what it returns of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.operators.base import RealtimeKitOperator
 
 if TYPE_CHECKING:
@@ -15,16 +16,18 @@ if TYPE_CHECKING:
 # Airflow maps a task over 1,024 values at most, unless [core] max_map_length says otherwise.
 DEFAULT_LIMIT = 1000
 ALL_FIELDS = "all"
-_SOON_HOURS = 24
-_NAMED = 20  # ids in a log line
+# Expiry within so many hours is worth a warning: a daily archive has one run left.
+_EXPIRY_WARNING_HOURS = 24
+# Recordings that a log line names at most.
+_MAX_NAMED = 20
 
 
 class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
-    """List recordings (``GET …/recordings``) by the time of their invocation, for dynamic task mapping.
+    """List recordings (``GET …/recordings``), sorted by the time of their invocation, for dynamic task mapping.
 
     Returns a list of ids, for ``expand(recording_id=listing.output)``; with ``fields`` a list of plain JSON objects.
     The log says how many there are, whether the limit left some out, and which expire within 24 hours. All arguments
-    are templated, and checked before anything is sent.
+    are templated, and are checked before anything is sent.
 
     :param meeting_id: only this meeting's
     :param status: only those in this status, or in one of these
@@ -33,9 +36,9 @@ class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
     :param start_time: only those invoked at or after it (ISO 8601 or datetime)
     :param end_time: only those invoked at or before it
     :param sort_order: ``ASC`` (default) or ``DESC``: with a limit, the oldest or the newest
-    :param limit: at most so many (default: 1000; Airflow maps a task over 1,024 at most)
-    :param fields: which fields of each recording to return, ``id`` always being one, or ``"all"``, which makes an XCom
-        of about 1 kB for each recording (default: none, but ids only)
+    :param limit: number of recordings at most (default: 1000; Airflow maps a task over 1,024 at most)
+    :param fields: names of the fields to return of each recording, ``id`` always included, or ``"all"``, which is about
+        1 kB of XCom for each recording (default: ids only)
     :raises RealtimeKitInputError: when a rendered value is not allowed; nothing was sent then
     """
 
@@ -78,13 +81,15 @@ class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
         self.fields = fields
 
     def execute(self, context: Context) -> list[str] | list[dict[str, Any]]:
-        """Walk the pages, and return what was asked for."""
+        """List the recordings, and return their ids or fields."""
         fields = _check_fields(self.fields)
         recordings = self._list()
-        self._tell_of_expiry(recordings)
+        self._warn_of_expiry(recordings)
         if not fields:
             return [recording.id for recording in recordings]
-        return [_pick(recording.to_json(), fields) for recording in recordings]
+        return [
+            {name: value for name, value in recording.to_json().items() if name in fields} for recording in recordings
+        ]
 
     def _list(self) -> list[Recording]:
         from airflow_provider_realtimekit.models import ListQuery
@@ -99,7 +104,7 @@ class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
                 start_time=self.start_time,
                 end_time=self.end_time,
                 sort_order=self.sort_order,
-                limit=limit + 1,  # one more tells whether there are more
+                limit=limit + 1,  # with one more it is known whether there are more
             )
         )
         self.log.info("Found %d recordings", len(found[:limit]))
@@ -107,28 +112,23 @@ class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
             self.log.warning("There are more: limit=%d left the others out", limit)
         return found[:limit]
 
-    def _tell_of_expiry(self, recordings: Iterable[Recording]) -> None:
+    def _warn_of_expiry(self, recordings: Iterable[Recording]) -> None:
         import pendulum
 
         now = pendulum.now("UTC")
-        soon = [recording for recording in recordings if _expires(recording, now, now.add(hours=_SOON_HOURS))]
+        limit = now.add(hours=_EXPIRY_WARNING_HOURS)
+        soon = [one for one in recordings if one.download_url_expiry and now < one.download_url_expiry <= limit]
         if soon:
-            named = ", ".join(f"{recording.id} at {recording.download_url_expiry}" for recording in soon[:_NAMED])
-            more = f" and {len(soon) - _NAMED} more" if len(soon) > _NAMED else ""
-            self.log.warning("%d of them expire within %d hours: %s%s", len(soon), _SOON_HOURS, named, more)
-
-
-def _expires(recording: Recording, after: Any, before: Any) -> bool:
-    expiry = recording.download_url_expiry
-    return expiry is not None and after < expiry <= before
-
-
-def _pick(recording: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in recording.items() if name in fields}
+            named = ", ".join(f"{one.id} at {one.download_url_expiry}" for one in soon[:_MAX_NAMED])
+            more = f" and {len(soon) - _MAX_NAMED} more" if len(soon) > _MAX_NAMED else ""
+            self.log.warning("%d of them expire within %d hours: %s%s", len(soon), _EXPIRY_WARNING_HOURS, named, more)
 
 
 def _check_fields(fields: Sequence[str] | str | None) -> frozenset[str]:
-    from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+    """Return the names of the fields to return; none of them means ids only.
+
+    :raises RealtimeKitInputError: when a name is not a field of a recording
+    """
     from airflow_provider_realtimekit.models import Recording
 
     known = frozenset(Recording(id="any").to_json())

@@ -1,5 +1,6 @@
-"""Exactly one recording: starting it, recognising it in a later try, and stopping it when its task is ended.
+"""Exactly one recording: start it, recognise it in a later try, and stop it when its task ends.
 
-Hooks, triggers, operators and sensors may import it. Read ``checkpoint`` first (what a task stores for its next try),
-then ``ensure`` (the start), ``lookup`` (finding the recording of a start that got no clear answer) and ``on_kill``.
+Hooks, triggers, operators and sensors may import this room. Read ``checkpoint`` first (what a task stores for its
+next try), then ``ensure`` (the start, and how the recording of an unanswered start is found), ``stop`` (how a recording
+is stopped) and ``on_kill`` (whether a person ended the task, or only its process ends).
 """

@@ -1,19 +1,21 @@
-"""Start a recording once: look first, send one start, and settle a doubtful one by looking, never by a guess.
+"""Starts a recording exactly once, although the API has no idempotency key. Flows without I/O.
 
-Everything here is a flow without I/O. What a task must know in its next try is a :class:`~.claims.Checkpoint`, kept
-*before* the start is sent and again as soon as the recording's id is known:
+1. *Resume.* The recording of an earlier try is used again, unless it ended in ERRORED or was abandoned.
+2. *Reuse.* If the meeting is being recorded, that recording is used, or refused, as ``if_active`` says.
+3. *Start.* A checkpoint is saved, and one start is sent. If its answer is not clear, the meeting's recordings are read
+   for as long as the start may still take effect (*reconcile*). Only if none shows up is the start sent once more.
+4. *Resolve duplicates.* If two tasks started at the same time, the recording that was invoked first stays, and the
+   other one is stopped.
 
-1. the recording of an earlier try is taken up again, unless it ended in ERRORED or was given up;
-2. the meeting's active recording is taken, or refused, as ``if_active`` says;
-3. one start is sent. When its answer leaves doubt, the meeting is looked at for as long as the request may still be
-   under way. What is found then is the recording; only when nothing was, the start is sent once more;
-4. where two tasks started at the same time, the recording that was invoked first stays and the other is stopped.
+The checkpoint (see :mod:`.checkpoint`) is saved before the start is sent, and again once the recording's id is known.
+The last part of the class finds the recording of a start among those of its meeting.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -21,288 +23,381 @@ import pendulum
 
 from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, DATE_SLACK, RecordingsAPI
+from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
     RealtimeKitConnectionError,
     RealtimeKitError,
+    RealtimeKitInputError,
     RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
-    RealtimeKitResponseError,
     RealtimeKitRouteError,
     RecordingActiveError,
-    RecordingStateError,
     StartOutcomeUnknownError,
 )
-from airflow_provider_realtimekit.models import Action, Recording, RecordingStatus
+from airflow_provider_realtimekit.models import Recording, RecordingStatus
 from airflow_provider_realtimekit.models.base import parse_timestamp
-from airflow_provider_realtimekit.start.checkpoint import Checkpoint, StartSpec
-from airflow_provider_realtimekit.start.lookup import Search, age, is_since
+from airflow_provider_realtimekit.models.requests import StartRecordingRequest, StartTrackRecordingRequest
+from airflow_provider_realtimekit.start.checkpoint import Checkpoint
+from airflow_provider_realtimekit.start.stop import FIRST_PAUSE, LONGEST_PAUSE, stop_and_confirm
 
-# How long what a start led to may take to show when the start was answered, if badly: it is not under way any more.
-_ANSWERED = 5.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+IF_ACTIVE = ("reuse", "fail")
+# Seconds until a start that was answered, with an error, has taken effect if it ever does: the server is done with it.
+_ANSWERED_START_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class StartSpec:
+    """What is to be recorded, and how.
+
+    :param arguments: those of :meth:`.RecordingsAPI.start_recording`, or of ``start_track_recording``
+    :param is_tracks: whether the participants' tracks are recorded (default: a composite recording)
+    :param if_active: ``reuse`` (default) uses a recording that somebody else started; ``fail`` raises
+    :param replaces_earlier: whether the recording of an earlier generation is stopped and another one started
+        (default: it is used again while it is active)
+    :param generation: see :class:`~.checkpoint.Checkpoint`
+    :param save_checkpoint: stores what the next try must know; ``None`` means that nothing was started
+    :param log: writes a line to the task's log
+    """
+
+    arguments: Mapping[str, Any]
+    is_tracks: bool = False
+    if_active: str = "reuse"
+    replaces_earlier: bool = False
+    generation: int = 0
+    save_checkpoint: Callable[[Checkpoint | None], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
 
 
 def ensure_recording(api: RecordingsAPI, /, *, if_active: str = "reuse", **arguments: Any) -> Flow[Recording]:
-    """Record a meeting, once: take its active recording, or start one (``POST …/recordings``).
+    """Record a meeting once: return its active recording, or start one (``POST …/recordings``).
 
-    A start that gets no clear answer is settled by looking, as :mod:`.starting` says.
+    When a start gets no clear answer, the meeting's recordings are read to see whether it took effect.
 
-    :param if_active: ``reuse`` (default) returns a recording that runs already; ``fail`` raises
+    :param if_active: ``reuse`` (default) returns a recording that is active already; ``fail`` raises
     :param arguments: those of :meth:`~.api.RecordingsAPI.start_recording`
     :raises RealtimeKitInputError: before anything is sent, when a value is not allowed
     :raises RecordingActiveError: with ``if_active="fail"``, when the meeting is being recorded
-    :raises StartOutcomeUnknownError: when a start was sent, and looking could not settle what came of it
+    :raises StartOutcomeUnknownError: when a start was sent, and whether it took effect could not be found out
     """
-    recording, _ = yield from ensure(api, StartSpec(arguments, if_active=if_active))
-    return recording
+    return ensure_started(api, StartSpec(arguments, if_active=if_active))
 
 
-def ensure(api: RecordingsAPI, order: StartSpec, claim: Checkpoint | None = None) -> Flow[tuple[Recording, Checkpoint]]:
-    """Return the recording that is asked for, and the claim to it.
+def ensure_started(api: RecordingsAPI, spec: StartSpec, checkpoint: Checkpoint | None = None) -> Flow[Recording]:
+    """Return the recording of an earlier try, the meeting's active one, or a new one.
 
-    :param claim: what an earlier try kept
+    :param checkpoint: what an earlier try stored
+    :raises RealtimeKitInputError: before anything is sent, when a value is not allowed
     """
-    start = _Start(api, order)
-    if claim is not None and (found := (yield from start.take_up(claim))):
-        return found
-    return (yield from start.begin())
+    start = _Start(api, spec)
+    if checkpoint is not None:
+        recording = yield from start.resume(checkpoint)
+        if recording is not None:
+            return recording
+    return (yield from start.reuse_or_start())
+
+
+def stop_started(api: RecordingsAPI, spec: StartSpec, checkpoint: Checkpoint) -> Flow[Recording | None]:
+    """Stop the recording that a task started; return ``None`` if no such recording is found.
+
+    :param spec: the start, by which the recording is looked up if the checkpoint does not have its id
+    """
+    recording_id = checkpoint.recording_id
+    if recording_id is None:
+        start = _Start(api, spec)
+        found = yield from start.find_interrupted(checkpoint, start.max_seconds)
+        if found is None:
+            return None
+        recording_id = found.id
+    return (yield from stop_and_confirm(api, recording_id))
 
 
 class _Start:
-    """One way from an order to its recording."""
+    """One start: what the steps share, and the steps."""
 
-    def __init__(self, api: RecordingsAPI, order: StartSpec) -> None:
+    def __init__(self, api: RecordingsAPI, spec: StartSpec) -> None:
+        if spec.if_active not in IF_ACTIVE:
+            raise RealtimeKitInputError(f"if_active={spec.if_active!r} is not allowed: must be one of {IF_ACTIVE}")
+        model = StartTrackRecordingRequest if spec.is_tracks else StartRecordingRequest
+        self.request: StartTrackRecordingRequest | StartRecordingRequest = model.checked(**spec.arguments)
+        self.meeting_id = self.request.meeting_id
+        self.allows_several = bool(getattr(self.request, "allow_multiple_recordings", False))
         self.api = api
-        self.order = order
-        self.search = Search(api, order)
-        self.meeting_id = self.search.meeting_id
+        self.spec = spec
+        # Seconds after which a start can take no effect any more. A request may take `timeout` seconds, and the server
+        # may go on with it for as long again when nobody waits for the answer.
+        self.max_seconds = 2 * api.timeout
 
-    # What an earlier try left
+    # Step 1: resume
 
-    def take_up(self, claim: Checkpoint) -> Flow[tuple[Recording, Checkpoint] | None]:
-        """Return what an earlier try started, if it is what is asked for now."""
-        if claim.recording_id is None:
-            settled = yield from self._settle_earlier(claim)
-            if settled is None:
+    def resume(self, checkpoint: Checkpoint) -> Flow[Recording | None]:
+        """Return the recording of an earlier try, if it is what is asked for now; stop it if it is abandoned."""
+        if checkpoint.recording_id is None:
+            found = yield from self._reconcile_earlier(checkpoint)
+            if found is None:
                 return None
-            claim = settled
-        is_of_this_run = claim.generation == self.order.generation
-        if claim.meeting_id != self.meeting_id or claim.abandoned or (self.order.replaces and not is_of_this_run):
-            yield from self._leave(claim)
+            checkpoint = found
+        is_same_generation = checkpoint.generation == self.spec.generation
+        is_replaced = self.spec.replaces_earlier and not is_same_generation
+        if checkpoint.meeting_id != self.meeting_id or checkpoint.is_abandoned or is_replaced:
+            yield from self._stop_earlier(checkpoint)
             return None
-        recording = yield from self._get(str(claim.recording_id))
-        if recording is None or not (_is_worth_having(recording) if is_of_this_run else recording.is_active):
-            return None
-        self.order.tell(f"Recording {recording.id} of an earlier try is {recording.status}: it is taken up again")
-        return recording, self._keep(replace(claim, generation=self.order.generation))
-
-    def _settle_earlier(self, claim: Checkpoint) -> Flow[Checkpoint | None]:
-        """Find out what came of a start whose sender died."""
-        if claim.meeting_id != self.meeting_id:
-            return None
-        # A request may take so long, and be under way for as long again when nobody waits for it any more.
-        longest = 2 * self.api.timeout
-        left = longest - (pendulum.now("UTC") - parse_timestamp(claim.since)).total_seconds()
-        recording = yield from self.search.look_for_claimed(claim, min(max(0.0, left), longest))
+        recording = yield from self._get_or_none(str(checkpoint.recording_id))
         if recording is None:
             return None
-        self.order.tell(f"An earlier try started recording {recording.id}, and could not say so")
-        return self._keep(replace(claim, recording_id=recording.id, owned=True))
+        # A retry returns also what has finished by now. After a clear, the meeting is to be recorded again.
+        is_usable = recording.status != RecordingStatus.ERRORED if is_same_generation else recording.is_active
+        if not is_usable:
+            return None
+        self.spec.log(f"An earlier try started recording {recording.id}, which is {recording.status}: it is used again")
+        self.spec.save_checkpoint(replace(checkpoint, generation=self.spec.generation))
+        return recording
 
-    def _leave(self, claim: Checkpoint) -> Flow[None]:
-        """Stop what an earlier try started and nobody wants any more, and see it stopped."""
-        if claim.recording_id is None or not claim.owned or not (self.order.replaces or claim.abandoned):
-            return
-        recording = yield from self._get(claim.recording_id)
-        if recording is None or not recording.is_active:
-            return
-        self.order.tell(f"Recording {recording.id} belongs to an earlier run of this task: it is stopped")
-        yield from stop(self.api, recording.id)
+    def _reconcile_earlier(self, checkpoint: Checkpoint) -> Flow[Checkpoint | None]:
+        """Find out whether the start of a try that died took effect; return the checkpoint with the recording's id."""
+        if checkpoint.meeting_id != self.meeting_id:
+            return None
+        elapsed = (pendulum.now("UTC") - parse_timestamp(checkpoint.since)).total_seconds()
+        # `since` is the server's time. If its clock is ahead of ours, `elapsed` is negative: hence the upper limit.
+        seconds = min(max(0.0, self.max_seconds - elapsed), self.max_seconds)
+        recording = yield from self.find_interrupted(checkpoint, seconds)
+        if recording is None:
+            return None
+        self.spec.log(f"An earlier try was interrupted while it started recording {recording.id}, which was found")
+        checkpoint = replace(checkpoint, recording_id=recording.id, is_owned=True)
+        self.spec.save_checkpoint(checkpoint)
+        return checkpoint
 
-    def _get(self, recording_id: str) -> Flow[Recording | None]:
+    def _stop_earlier(self, checkpoint: Checkpoint) -> Flow[None]:
+        """Stop the recording of an earlier try that nobody wants any more."""
+        is_unwanted = self.spec.replaces_earlier or checkpoint.is_abandoned
+        if checkpoint.recording_id is None or not checkpoint.is_owned or not is_unwanted:
+            return
+        recording = yield from self._get_or_none(checkpoint.recording_id)
+        if recording is not None and recording.is_active:
+            self.spec.log(f"Recording {recording.id} belongs to an earlier run of this task: it is stopped")
+            yield from stop_and_confirm(self.api, recording.id)
+
+    def _get_or_none(self, recording_id: str) -> Flow[Recording | None]:
         try:
             return (yield from self.api.get_recording(recording_id))
         except RealtimeKitRouteError:
+            # A wrong account, app or base URL: that says nothing about the recording.
             raise
         except RealtimeKitNotFoundError:
             return None
 
-    # A new recording
+    # Step 2: reuse
 
-    def begin(self) -> Flow[tuple[Recording, Checkpoint]]:
-        """Take the recording that runs, or start one."""
-        running, since = yield from self._look()
-        if running is not None and not self.search.allows_several:
-            return self._adopt(running, since)
-        self._keep(Checkpoint(self.meeting_id, since.isoformat(), self.order.generation))
-        recording, is_ours = yield from self._start(since)
-        if not is_ours:
-            return self._adopt(recording, since)
-        claim = self._claim(recording, since, owned=True)
-        if self.search.allows_several:
-            return recording, claim
-        return (yield from self._give_way(recording, claim, since))
-
-    def _look(self) -> Flow[tuple[Recording | None, pendulum.DateTime]]:
-        """Return what runs already, and the time by the server's clock, rather too early than too late."""
+    def reuse_or_start(self) -> Flow[Recording]:
+        """Return the meeting's active recording, or start one."""
         began = pendulum.now("UTC")
-        active, told = yield from self.api.look_at_active(self.meeting_id)
-        if active is not None and not self.search.is_kind(active, surely=self.order.tracks):
-            active = yield from self.search.running(surely=self.order.tracks)
-        return active, told - DATE_SLACK if told else began - CLOCK_SLACK
+        active, server_time = yield from self.api.look_at_active(self.meeting_id)
+        # A time before the start by the server's clock: rather too early than too late.
+        since = server_time - DATE_SLACK if server_time else began - CLOCK_SLACK
+        is_certain = self.spec.is_tracks
+        if active is not None and not self._is_right_kind(active, is_certain=is_certain):
+            # The endpoint names one recording; one of the other kind may be active beside it.
+            active = yield from self._find_active(is_certain=is_certain)
+        if active is not None and not self.allows_several:
+            return self._reuse(active, since)
+        # From here on the next try must know that a start may be under way.
+        self.spec.save_checkpoint(Checkpoint(self.meeting_id, since.isoformat(), self.spec.generation))
+        recording, is_own = yield from self._start_and_reconcile(since)
+        if not is_own:
+            return self._reuse(recording, since)
+        self._save_id(recording, since, is_owned=True)
+        if self.allows_several:
+            return recording
+        return (yield from self._resolve_duplicate(recording, since))
 
-    def _adopt(self, recording: Recording, since: pendulum.DateTime) -> tuple[Recording, Checkpoint]:
-        """Take a recording that somebody else started, if that is wanted."""
-        if self.order.if_active == "fail":
-            self.order.keep(None)
+    def _reuse(self, recording: Recording, since: pendulum.DateTime) -> Recording:
+        """Use a recording that somebody else started, if ``if_active`` allows it."""
+        if self.spec.if_active == "fail":
+            self.spec.save_checkpoint(None)
             raise RecordingActiveError(
-                f"meeting {self.meeting_id} is being recorded already, by {recording.id}, and if_active='fail'",
+                f"meeting {self.meeting_id} is being recorded already, by recording {recording.id}, and if_active is "
+                "'fail': stop that recording first, or set if_active='reuse'",
                 recording_id=recording.id,
             )
-        self.order.tell(
-            f"Meeting {self.meeting_id} is being recorded already: {recording.id} is taken, none is started"
+        self.spec.log(f"Meeting {self.meeting_id} is being recorded already: recording {recording.id} is used")
+        self._save_id(recording, since, is_owned=False)
+        return recording
+
+    def _save_id(self, recording: Recording, since: pendulum.DateTime, *, is_owned: bool) -> None:
+        self.spec.save_checkpoint(
+            Checkpoint(self.meeting_id, since.isoformat(), self.spec.generation, recording.id, is_owned)
         )
-        return recording, self._claim(recording, since, owned=False)
 
-    def _start(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
-        """Send the start, once more at most; also return whether the recording is this task's own."""
-        for is_last in (False, True):
+    # Step 3: start, and reconcile
+
+    def _start_and_reconcile(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
+        """Send the start, and once more if it had no effect; also return whether the recording is this task's own."""
+        for was_sent_before in (False, True):
             try:
-                started = yield from self._send()
-                # Whether a second start is answered with what runs already is documented nowhere.
-                return started, is_since(started, since - CLOCK_SLACK)
+                if self.spec.is_tracks:
+                    recording = yield from self.api.start_track_recording(**self.spec.arguments)
+                else:
+                    recording = yield from self.api.start_recording(**self.spec.arguments)
+                # What a second start answers is not documented: perhaps the recording that is active already.
+                return recording, _is_invoked_between(recording, since - CLOCK_SLACK)
             except StartOutcomeUnknownError as error:
-                doubt = error
+                unknown = error
             except RealtimeKitAPIError as refusal:
-                return (yield from self._refused(refusal, since, sent_before=is_last))
-            recording = yield from self._settle(doubt, since)
-            if recording is not None:
-                return recording, True
-            if not self._may_send_again(doubt):
+                return (yield from self._explain_refusal(refusal, since, was_sent_before=was_sent_before))
+            # A connection error is the one case in which the server may still be at work.
+            was_answered = not isinstance(unknown.__cause__, RealtimeKitConnectionError)
+            found = yield from self._reconcile(unknown, since, was_answered=was_answered)
+            if found is not None:
+                return found, True
+            # A second start does no harm if the first may take effect late, since the API allows one active recording.
+            # Where several are allowed, the first one must be over.
+            if unknown.accepted or not (was_answered or not self.allows_several):
                 break
-        raise _settled(doubt)
+        # It surely had no effect if the API said so itself: then its own error is the better one.
+        cause = unknown.__cause__
+        raise cause if isinstance(cause, RealtimeKitAPIError) and not unknown.accepted else unknown
 
-    def _send(self) -> Flow[Recording]:
-        if self.order.tracks:
-            return self.api.start_track_recording(**self.order.arguments)
-        return self.api.start_recording(**self.order.arguments)
-
-    def _settle(self, doubt: StartOutcomeUnknownError, since: pendulum.DateTime) -> Flow[Recording | None]:
+    def _reconcile(
+        self, unknown: StartOutcomeUnknownError, since: pendulum.DateTime, *, was_answered: bool
+    ) -> Flow[Recording | None]:
+        """Find out whether a start without a clear answer took effect; return its recording if it did."""
+        seconds = min(_ANSWERED_START_SECONDS, self.api.timeout) if was_answered else self.api.timeout
         try:
-            seconds = min(_ANSWERED, self.api.timeout) if _was_answered(doubt) else self.api.timeout
-            recording = yield from self.search.look_for(since, seconds)
+            recording = yield from self._wait_until_found(since, seconds)
         except RealtimeKitError as error:
             raise StartOutcomeUnknownError(
-                f"{doubt}; looking did not settle it: {error}", meeting_id=self.meeting_id
+                f"{unknown}. The meeting's recordings could not be read either: {error}", meeting_id=self.meeting_id
             ) from error
         if recording is not None:
-            self.order.tell(f"The start got no clear answer, but took effect: recording {recording.id}")
+            self.spec.log(f"The start got no clear answer, but took effect: recording {recording.id}")
         else:
-            self.order.tell(
-                f"The start got no clear answer ({doubt.__cause__}), and took no effect: for {seconds:g} s "
-                f"meeting {self.meeting_id} showed no recording invoked since {since.isoformat()}"
+            self.spec.log(
+                f"The start got no clear answer ({unknown.__cause__}) and had no effect: in {seconds:g} s meeting "
+                f"{self.meeting_id} showed no recording invoked since {since.isoformat()}"
             )
         return recording
 
-    def _may_send_again(self, doubt: StartOutcomeUnknownError) -> bool:
-        """Whether a second start could do no harm even if the first one took effect late.
-
-        The API allows one recording at a time unless told otherwise. Where it was told otherwise, a start that got
-        no answer at all could still be under way.
-        """
-        return not doubt.accepted and (_was_answered(doubt) or not self.search.allows_several)
-
-    def _refused(
-        self, refusal: RealtimeKitAPIError, since: pendulum.DateTime, *, sent_before: bool
+    def _explain_refusal(
+        self, refusal: RealtimeKitAPIError, since: pendulum.DateTime, *, was_sent_before: bool
     ) -> Flow[tuple[Recording, bool]]:
-        """Look whether the start was refused because the meeting is being recorded by now."""
-        if not self.search.allows_several and not isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError):
-            running = yield from self.search.running(surely=False)
-            if running is not None:
-                # A 200 that says no, and a start before that left doubt, may have started it all the same.
-                may_be_ours = sent_before or refusal.status == httpx.codes.OK
-                return running, may_be_ours and is_since(running, since)
-        self.order.keep(None)
+        """Return the recording that made the API refuse the start; raise the refusal if there is none."""
+        # The token and the quota have nothing to do with the meeting.
+        is_about_meeting = not isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError)
+        if is_about_meeting and not self.allows_several:
+            active = yield from self._find_active(is_certain=False)
+            if active is not None:
+                # Two refusals may come from a start that took effect: one after a start without a clear answer, and
+                # one with HTTP status 200.
+                may_be_own = was_sent_before or refusal.status == httpx.codes.OK
+                return active, may_be_own and _is_invoked_between(active, since)
+        self.spec.save_checkpoint(None)
         raise refusal
 
-    def _give_way(
-        self, recording: Recording, claim: Checkpoint, since: pendulum.DateTime
-    ) -> Flow[tuple[Recording, Checkpoint]]:
-        """Where another task started at the same time, and the server let both: the first one stays."""
+    # Step 4: resolve duplicates
+
+    def _resolve_duplicate(self, recording: Recording, since: pendulum.DateTime) -> Flow[Recording]:
+        """Stop this recording, and use the other one, if another task was first in the same meeting."""
         try:
-            mine = recording if recording.invoked_time else (yield from self.api.get_recording(recording.id))
-            rows = yield from self.search.rows(since)
+            own = recording if recording.invoked_time else (yield from self.api.get_recording(recording.id))
+            rows = yield from self._list_invoked_since(since)
         except RealtimeKitError as error:
-            self.order.tell(f"Whether another task started a recording at the same time could not be seen: {error}")
-            return recording, claim
-        rivals = [row for row in rows if row.is_active and row.id != mine.id and self.search.is_kind(row)]
-        first = min(rivals, key=age, default=None)
-        if first is None or age(mine) < age(first):
-            return recording, claim
-        self.order.tell(f"Recording {first.id} was started just before {recording.id}: this one is stopped")
-        yield from stop(self.api, recording.id)
-        return self._adopt(first, since)
+            self.spec.log(f"Whether another task recorded the meeting at the same time could not be checked: {error}")
+            return recording
+        others = [row for row in rows if row.is_active and row.id != own.id and self._is_right_kind(row)]
+        first = min([own, *others], key=_by_invocation)
+        if first is own:
+            return recording
+        self.spec.log(f"Recording {first.id} was started just before {recording.id}: {recording.id} is stopped")
+        yield from stop_and_confirm(self.api, recording.id)
+        return self._reuse(first, since)
 
-    # What is kept
+    # Steps 1 and 3: find the recording of the start among those of its meeting
 
-    def _claim(self, recording: Recording, since: pendulum.DateTime, *, owned: bool) -> Checkpoint:
-        return self._keep(
-            Checkpoint(self.meeting_id, since.isoformat(), self.order.generation, recording.id, owned=owned)
-        )
+    def _wait_until_found(
+        self, since: pendulum.DateTime, seconds: float, until: pendulum.DateTime | None = None
+    ) -> Flow[Recording | None]:
+        """Ask again and again until the recording of the start shows up; ``None`` if it does not.
 
-    def _keep(self, claim: Checkpoint) -> Checkpoint:
-        self.order.keep(claim)
-        return claim
-
-
-def give_up(api: RecordingsAPI, order: StartSpec, claim: Checkpoint, seconds: float) -> Flow[Recording | None]:
-    """Stop what a task started, if it is known or can be found; ``None`` if there is nothing.
-
-    :param seconds: how long a start may still be under way
-    """
-    recording_id = claim.recording_id
-    if recording_id is None:
-        found = yield from Search(api, order).look_for_claimed(claim, seconds)
-        recording_id = found.id if found else None
-    return (yield from stop(api, recording_id)) if recording_id else None
-
-
-def stop(api: RecordingsAPI, recording_id: str) -> Flow[Recording]:
-    """Stop a recording, and see it stopped: while it is active, the meeting cannot be recorded anew.
-
-    :raises RecordingStateError: when it goes on all the same
-    """
-    give_up = time.monotonic() + api.timeout
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            recording = yield from api.apply_action(recording_id, Action.STOP)
-        except (RecordingStateError, RealtimeKitResponseError):
-            if time.monotonic() >= give_up:
-                raise
-        else:
-            if not recording.is_active:
+        :param since: time at which it was invoked at the earliest
+        :param seconds: how long to ask; the first request is sent in any case
+        :param until: time at which it was invoked at the latest (default: any)
+        """
+        deadline = time.monotonic() + seconds
+        pause = min(FIRST_PAUSE, seconds / 4)
+        while True:
+            recording = yield from self._find(since, until)
+            if recording is not None or time.monotonic() >= deadline:
                 return recording
-            if time.monotonic() >= give_up:
-                raise RecordingStateError(
-                    f"recording {recording_id} was told to stop and is still {recording.status}",
-                    recording_id=recording_id,
-                )
-        yield min(pause, api.timeout)
-        pause = min(_LONGEST_PAUSE, 2 * pause)
+            yield min(pause, max(0.0, deadline - time.monotonic()))
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def _find(self, since: pendulum.DateTime, until: pendulum.DateTime | None) -> Flow[Recording | None]:
+        if not self.spec.is_tracks and not self.allows_several:
+            # As a rule one request finds it: a composite recording is the only active one of its meeting.
+            active = yield from self.api.get_active_recording(self.meeting_id)
+            if active is not None and _is_invoked_between(active, since, until) and self._is_right_kind(active):
+                return active
+        # Only a composite recording has the prefix in its name. For tracks it is in the names of the layers' files.
+        prefix = getattr(self.request, "file_name_prefix", None)
+        candidates = [
+            row
+            for row in (yield from self._list_invoked_since(since))
+            if _is_invoked_between(row, since, until)
+            and (not prefix or row.output_file_name is None or row.output_file_name.startswith(prefix))
+            and self._is_right_kind(row)
+        ]
+        return min(candidates, key=_by_invocation, default=None)
+
+    def find_interrupted(self, checkpoint: Checkpoint, seconds: float) -> Flow[Recording | None]:
+        """Find the recording of a start that was interrupted before the recording's id was known.
+
+        :param seconds: how long to ask
+        """
+        since = parse_timestamp(checkpoint.since)
+        # Whatever was invoked later is somebody else's: one meeting id may be used for many meetings.
+        until = since + CLOCK_SLACK + pendulum.duration(seconds=self.max_seconds)
+        return (yield from self._wait_until_found(since, seconds, until))
+
+    def _find_active(self, *, is_certain: bool) -> Flow[Recording | None]:
+        """Find an active recording of the right kind.
+
+        :param is_certain: see :meth:`_is_right_kind`
+        """
+        since = pendulum.now("UTC").subtract(seconds=LONGEST_RECORDING_SECONDS)
+        rows = yield from self._list_invoked_since(since)
+        return next((row for row in rows if row.is_active and self._is_right_kind(row, is_certain=is_certain)), None)
+
+    def _list_invoked_since(self, since: pendulum.DateTime) -> Flow[list[Recording]]:
+        """Return the meeting's recordings that were invoked at or after a time."""
+        walk = self.api.list_recordings(meeting_id=self.meeting_id, start_time=since - CLOCK_SLACK)
+        rows: list[Recording] = []
+        while not walk.done:
+            rows += [row for row in walk.take((yield from walk.next_page())) if _is_invoked_between(row, since)]
+        return rows
+
+    def _is_right_kind(self, row: Recording, *, is_certain: bool = False) -> bool:
+        """Whether a recording is of tracks if tracks are asked for, and composite otherwise.
+
+        :param is_certain: whether the name of the file alone does not make it a recording of tracks
+        """
+        # The API documents no field for the kind. `type` occurs in some answers, and is the better source.
+        if row.type:
+            return ("TRACK" in str(row.type).upper()) == self.spec.is_tracks
+        # Tracks are .webm files, but so is a composite recording in VP8 or VP9.
+        is_webm = (row.output_file_name or "").endswith(".webm")
+        if self.spec.is_tracks:
+            return is_webm and not is_certain
+        video = getattr(self.request, "video_config", None)
+        return not is_webm or (video is not None and video.codec in ("VP8", "VP9"))
 
 
-def _settled(doubt: StartOutcomeUnknownError) -> Exception:
-    """Return the API's own error where it answered with one, and looking showed that nothing was started."""
-    cause = doubt.__cause__
-    return cause if isinstance(cause, RealtimeKitAPIError) and not doubt.accepted else doubt
+def _is_invoked_between(row: Recording, since: pendulum.DateTime, until: pendulum.DateTime | None = None) -> bool:
+    """Whether a recording was invoked in that time; one without ``invoked_time`` may have been."""
+    return row.invoked_time is None or (row.invoked_time >= since and (until is None or row.invoked_time <= until))
 
 
-def _was_answered(doubt: StartOutcomeUnknownError) -> bool:
-    return not isinstance(doubt.__cause__, RealtimeKitConnectionError)
-
-
-def _is_worth_having(recording: Recording) -> bool:
-    return recording.status != RecordingStatus.ERRORED
+def _by_invocation(row: Recording) -> tuple[pendulum.DateTime, str]:
+    """Sort key: the recording that was invoked first comes first. Equal times are decided by the id."""
+    return row.invoked_time or pendulum.DateTime.max.replace(tzinfo=pendulum.UTC), row.id

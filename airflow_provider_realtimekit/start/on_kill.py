@@ -1,142 +1,178 @@
-"""Tell a kill by a person from a process that ends for reasons of its own, and stop recordings in the triggerer.
+"""Whether a person ended a task, or only its process ends; and how ``on_kill`` stops a recording.
 
-Airflow calls ``on_kill`` in more cases than it says: of a task's process also when its machine is shut down or
-deployed anew, or wakes after a new try has begun elsewhere; of a trigger also when it was moved to another triggerer
-while its own one hung. So the state that Airflow keeps of the task decides.
+Airflow calls ``on_kill`` in more cases than its name says. A worker calls it also when the machine is shut down or a
+deploy replaces it, and when it wakes up after a new try has begun elsewhere. A triggerer calls it also when the trigger
+was moved to another triggerer. So ``on_kill`` asks Airflow for the task's state, and only that decides.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+from airflow.providers.common.compat.connection import get_async_connection
 
-    from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from airflow_provider_realtimekit.api.client import AsyncClient
+from airflow_provider_realtimekit.api.recordings import RecordingsAPI
+from airflow_provider_realtimekit.api.retry import RetryPolicy
+from airflow_provider_realtimekit.connections.realtimekit import read_credentials
+from airflow_provider_realtimekit.start.stop import stop_and_confirm
 
 log = logging.getLogger(__name__)
 
-#: States of a task that goes on, here or elsewhere, or is tried again with its recording. A cleared task is on its
-#: way through some of them, too: its new try stops the old recording by itself.
-UNTOUCHED = frozenset({"running", "deferred", "up_for_retry", "up_for_reschedule", "scheduled", "queued"})
-# Airflow ends a task's process for good 5 seconds after it asked it to end.
-_KILL_SECONDS = 4.0
-# How many recordings are stopped at a time when thousands of waits are killed at once.
-_IN_FLIGHT = 10
+# A task in one of these goes on, here or elsewhere, or is tried again with the same recording. A cleared task passes
+# through some of them, too: its new try stops the old recording.
+_CONTINUING_STATES = frozenset({"running", "deferred", "up_for_retry", "up_for_reschedule", "scheduled", "queued"})
+# Airflow gives a trigger's on_kill 30 seconds: no request is tried again after this.
+_TRIGGER_RETRY_SECONDS = 25.0
+# Recordings that are stopped at a time on one connection, when a person ends thousands of waits at once.
+_CONCURRENT_STOPS = 10
 
 
-def task_state(ti: Any) -> str:
-    """Ask Airflow for the state of a task instance; ``"none"`` when it was cleared, ``"unknown"`` without an answer."""
+class TaskState(NamedTuple):
+    """The state of a task instance.
+
+    :param name: Airflow's name of it; ``none`` when the task was cleared, ``unknown`` when Airflow did not answer
+    :param is_ended_by_person: whether a person marked the task as failed or successful, or cleared it
+    """
+
+    name: str
+    is_ended_by_person: bool
+
+
+def read_task_state(ti: Any) -> TaskState:
+    """Ask Airflow for the state of a task instance."""
+    # Takes a moment to import, and only a process that ends needs it.
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     try:
         states = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
     except Exception:
-        log.exception("Airflow does not tell the state of task %s", ti.task_id)
-        return "unknown"
-    name = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+        log.exception("Airflow did not answer what state task %s is in", ti.task_id)
+        return TaskState("unknown", is_ended_by_person=False)
+    is_mapped = ti.map_index is not None and ti.map_index >= 0
+    key = f"{ti.task_id}_{ti.map_index}" if is_mapped else ti.task_id
     found = states.get(ti.run_id, {})
-    return str(found[name] or "none") if name in found else "unknown"
+    if key not in found:
+        return TaskState("unknown", is_ended_by_person=False)
+    name = str(found[key] or "none")
+    return TaskState(name, name not in _CONTINUING_STATES)
 
 
-def is_kill(state: str) -> bool:
-    """Whether a task in this state was ended by a person: marked as failed or successful, or cleared."""
-    return state != "unknown" and state not in UNTOUCHED
+async def stop_if_ended_by_person(ti: Any, recording_id: str, realtimekit_conn_id: str, app_id: str | None) -> None:
+    """Stop a recording in the triggerer if a person ended its task (``PUT …/recordings/{recording_id}``).
 
+    The stop goes on when the caller is cancelled.
 
-def on_worker(act: Callable[[], None]) -> None:
-    """Do something while a worker's process is being ended.
-
-    It is done on a thread of its own: the main one was interrupted in the middle of whatever it was about, and may
-    hold any lock.
+    :param ti: the task instance, as the triggerer has it
     """
-    thread = threading.Thread(target=act, name="realtimekit-on-kill", daemon=True)
-    thread.start()
-    thread.join(_KILL_SECONDS)
+    # While a trigger ends, Airflow cancels it again about every second, and with it the on_kill that waits here.
+    await asyncio.shield(_stops_of_this_loop().begin(ti, recording_id, realtimekit_conn_id, app_id))
 
 
 @dataclass(eq=False)
-class _Shared:
-    """The hook on a connection that all stops on it share while there are any."""
+class _SharedClient:
+    """The client of all stops that run on one connection at the same time."""
 
-    hook: RealtimeKitHook
+    conn_id: str
+    app_id: str | None
     users: int = 0
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_FLIGHT))
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT_STOPS))
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _opened: tuple[AsyncClient, RecordingsAPI] | None = None
+
+    async def open(self) -> tuple[AsyncClient, RecordingsAPI]:
+        """Return the client and the flows of its app; the first call reads the connection."""
+        async with self._opening:
+            if self._opened is None:
+                credentials = read_credentials(await get_async_connection(self.conn_id), self.app_id)
+                policy = RetryPolicy(retry_timeout=_TRIGGER_RETRY_SECONDS)
+                self._opened = AsyncClient(credentials, policy), credentials.api
+        return self._opened
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened[0].close()
 
 
-_under_way: set[asyncio.Task[Any]] = set()
+class _LoopStops:
+    """The stops that run on one event loop."""
+
+    def __init__(self) -> None:
+        self.clients: dict[tuple[str, str | None], _SharedClient] = {}
+        # The loop itself holds its tasks weakly only.
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, ti: Any, recording_id: str, conn_id: str, app_id: str | None) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._stop(ti, recording_id, conn_id, app_id), name=f"stop {recording_id}")
+        self.tasks.add(task)
+        task.add_done_callback(partial(self._end, recording_id))
+        return task
+
+    async def _stop(self, ti: Any, recording_id: str, conn_id: str, app_id: str | None) -> None:
+        async with self._share_client(conn_id, app_id) as shared, shared.slots:
+            state = await asyncio.to_thread(read_task_state, ti)
+            if not state.is_ended_by_person:
+                _log_on_thread(
+                    logging.WARNING,
+                    "Recording %s is not stopped: the state of task %s is %s",
+                    recording_id,
+                    ti.task_id,
+                    state.name,
+                )
+                return
+            client, api = await shared.open()
+            recording = await client.run(stop_and_confirm(api, recording_id))
+        _log_on_thread(
+            logging.INFO,
+            "Recording %s was stopped and is %s: the state of task %s is %s",
+            recording_id,
+            recording.status,
+            ti.task_id,
+            state.name,
+        )
+
+    @asynccontextmanager
+    async def _share_client(self, conn_id: str, app_id: str | None) -> AsyncIterator[_SharedClient]:
+        key = conn_id, app_id
+        shared = self.clients.setdefault(key, _SharedClient(conn_id, app_id))
+        shared.users += 1
+        try:
+            yield shared
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                del self.clients[key]
+                await shared.close()
+
+    def _end(self, recording_id: str, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if task.cancelled():
+            log.warning("The triggerer ended before recording %s was stopped: stop it by hand", recording_id)
+        elif error := task.exception():
+            log.error("Recording %s could not be stopped and may still run: %s. Stop it by hand", recording_id, error)
 
 
-async def finish(stopping: Coroutine[Any, Any, Any]) -> None:
-    """Wait for a stop, which goes on to its end when the waiting is cancelled.
-
-    Airflow cancels a trigger again about each second until it has ended, and so breaks off its ``on_kill``.
-    """
-    task = asyncio.create_task(stopping, name="realtimekit-stop")
-    _under_way.add(task)
-    task.add_done_callback(_end)
-    await asyncio.shield(task)
+_stops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopStops] = WeakKeyDictionary()
 
 
-def _end(task: asyncio.Task[Any]) -> None:
-    _under_way.discard(task)
-    if task.cancelled():
-        log.warning("The triggerer ended before a recording could be stopped")
-    elif error := task.exception():
-        log.error("A recording could not be stopped: %s", error)
+def _stops_of_this_loop() -> _LoopStops:
+    loop = asyncio.get_running_loop()
+    if loop not in _stops:
+        _stops[loop] = _LoopStops()
+    return _stops[loop]
 
 
-_shared: dict[tuple[int, str, str | None], _Shared] = {}
-
-
-@asynccontextmanager
-async def _shared_hook(realtimekit_conn_id: str, app_id: str | None) -> AsyncIterator[_Shared]:
-    from airflow_provider_realtimekit.api.retry import RetryPolicy
-    from airflow_provider_realtimekit.hooks import RealtimeKitHook
-
-    key = (id(asyncio.get_running_loop()), realtimekit_conn_id, app_id)
-    if key not in _shared:
-        # Airflow gives on_kill 30 seconds.
-        _shared[key] = _Shared(RealtimeKitHook(realtimekit_conn_id, app_id, policy=RetryPolicy(retry_timeout=25.0)))
-    shared = _shared[key]
-    shared.users += 1
-    try:
-        yield shared
-    finally:
-        shared.users -= 1
-        if not shared.users:
-            del _shared[key]
-            await shared.hook.aclose()
-
-
-async def stop_if_killed(ti: Any, recording_id: str, realtimekit_conn_id: str, app_id: str | None) -> bool:
-    """Stop a recording (``PUT …/recordings/{recording_id}``) if a person ended its task; return whether.
-
-    :param ti: the task instance, as the triggerer knows it
-    """
-    from airflow_provider_realtimekit.models import Action
-
-    async with _shared_hook(realtimekit_conn_id, app_id) as shared, shared.turns:
-        state = await asyncio.to_thread(task_state, ti)
-        if not is_kill(state):
-            _tell(logging.WARNING, "Recording %s is not stopped: its task is %s", recording_id, state)
-            return False
-        recording = await shared.hook.aapply_action(recording_id, Action.STOP)
-    _tell(logging.INFO, "The task is %s: recording %s was stopped and is %s", state, recording_id, recording.status)
-    return True
-
-
-def _tell(level: int, line: str, *details: object) -> None:
-    """Write to the log on a thread, since its pipe may stand still, and wait for nothing.
-
-    A stop that is done is not to be broken off for its line in the log.
-    """
+def _log_on_thread(level: int, line: str, *details: object) -> None:
+    """Write to the log without waiting for it."""
+    # The log goes through a pipe that Airflow may not read for seconds. It must hold up neither the loop nor the stops
+    # that wait for a slot.
     write = partial(copy_context().run, log.log, level, line, *details)
     asyncio.get_running_loop().run_in_executor(None, write)

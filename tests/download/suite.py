@@ -18,7 +18,7 @@ import pytest
 
 from airflow_provider_realtimekit.exceptions import DownloadError, RecordingExpiredError
 from tests.download.support import MIB, Recorded, Store, fetch
-from tests.tasks import when
+from tests.support.tasks import when
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_realtimekit.downloads import download_recording
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
-from tests.tasks import when
+from tests.support.tasks import when
 
 MIB = 1 << 20
 

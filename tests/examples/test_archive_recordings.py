@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from example_dags import example_archive_recordings as archive
 from tests.support.examples import result_of, states_of
-from tests.tasks import when
+from tests.support.tasks import when
 
 DAG = archive.example_archive_recordings()
 

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from tests.support.example_media import read_pcm
 from tests.support.examples import EXAMPLES, Page, result_of, states_of
-from tests.tasks import when
+from tests.support.tasks import when
 
 # All of Airflow runs in this process then, and some of its libraries warn.
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("database")]

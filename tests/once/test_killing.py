@@ -1,4 +1,4 @@
-"""What a person kills is stopped; what restarts, crashes or moves goes on."""
+"""A recording is stopped when a person ends its task, and goes on when a process restarts, crashes or moves."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from airflow_provider_realtimekit.exceptions import (
     RecordingTimeoutError,
 )
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
-from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
+from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator, RealtimeKitStopRecordingOperator
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from tests.once.test_starting import claim_in, running, started
-from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
+from tests.support.start import checkpoint_in, running, started
+from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
 
 KILLED = ("failed", "success", "skipped", "none", "restarting", "removed")
 UNTOUCHED = ("running", "deferred", "up_for_retry", "up_for_reschedule", "scheduled", "queued")
 
 
 class Airflow:
-    """What Airflow says of the tasks when it is asked."""
+    """Answers Airflow's questions about the state of tasks."""
 
     def __init__(self) -> None:
         self.state: str | None = "running"
@@ -52,8 +52,17 @@ class Airflow:
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
     said = Airflow()
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(said.get_task_states))
+    made: list[on_kill._LoopStops] = []
+
+    class WatchedStops(on_kill._LoopStops):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(on_kill, "_LoopStops", WatchedStops)
     yield said
-    assert on_kill._shared == {}, "no hook is left behind"
+    assert [stops.clients for stops in made if stops.clients] == [], "no client is left behind"
+    assert [stops.tasks for stops in made if stops.tasks] == [], "no stop is left behind"
 
 
 def waiting_start(**arguments: Any) -> RealtimeKitStartRecordingOperator:
@@ -99,7 +108,7 @@ def test_execution_timeout_ends_a_deferred_wait_and_stops_the_recording(quick: E
         run(store, ti, deferrable=True, retries=1, execution_timeout=timedelta(seconds=0.4))
     assert running(quick) == []
     if store:
-        assert claim_in(store).abandoned, "the next try starts anew"
+        assert checkpoint_in(store).is_abandoned, "the next try starts anew"
 
 
 def test_execution_timeout_on_a_worker_stops_the_recording(
@@ -145,7 +154,7 @@ def test_a_recording_that_never_begins_is_stopped_and_the_retry_starts_another(
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("is_last", [False, True])
-def test_a_poller_that_gives_up_stops_the_recording_with_the_last_try_only(
+def test_a_wait_without_answers_stops_the_recording_with_the_last_try_only(
     quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch, deferrable: bool, is_last: bool
 ) -> None:
     from tests.conftest import connect
@@ -175,7 +184,7 @@ def test_a_failed_recording_is_not_stopped_again(quick: EmulatorServer) -> None:
 
 
 @pytest.mark.parametrize("stop_reused", [False, True])
-def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorServer, stop_reused: bool) -> None:
+def test_a_reused_recording_is_stopped_only_with_stop_reused(quick: EmulatorServer, stop_reused: bool) -> None:
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")
     ended = run(StateStore(), timeout=0.2, stop_reused=stop_reused)
@@ -183,7 +192,7 @@ def test_what_somebody_else_started_is_left_alone_unless_asked(quick: EmulatorSe
     assert running(quick) == ([] if stop_reused else [other.id])
 
 
-# A worker's process is told to end
+# A worker's process is asked to end
 
 
 def end_process(quick: EmulatorServer, task: Any, store: StateStore | None = None) -> None:
@@ -207,29 +216,33 @@ def end_process(quick: EmulatorServer, task: Any, store: StateStore | None = Non
 
 
 @pytest.mark.parametrize("state", KILLED)
-def test_what_a_person_ends_on_a_worker_is_stopped(quick: EmulatorServer, airflow: Airflow, state: str) -> None:
+def test_a_recording_is_stopped_when_a_person_ends_its_task_on_a_worker(
+    quick: EmulatorServer, airflow: Airflow, state: str
+) -> None:
     airflow.state = state
     store = StateStore()
     end_process(quick, waiting_start(), store)
     assert quick.ledger.count("action") == 1
-    assert claim_in(store).abandoned
+    assert checkpoint_in(store).is_abandoned
 
 
 @pytest.mark.parametrize("state", [*UNTOUCHED, "unreachable"])
-def test_what_a_deploy_ends_on_a_worker_goes_on(quick: EmulatorServer, airflow: Airflow, state: str) -> None:
+def test_a_recording_goes_on_when_a_deploy_ends_its_process(
+    quick: EmulatorServer, airflow: Airflow, state: str
+) -> None:
     airflow.state = state
     quick.settings.empty_seconds = 0.05
     store = StateStore()
     end_process(quick, waiting_start(), store)
     assert airflow.asked == 1
     assert quick.ledger.count("action") == 0
-    assert not claim_in(store).abandoned
+    assert not checkpoint_in(store).is_abandoned
 
 
 def test_a_mapped_task_asks_for_its_own_state(airflow: Airflow) -> None:
     airflow.state = "failed"
-    assert on_kill.task_state(TaskInstance(map_index=7)) == "failed"
-    assert on_kill.task_state(TaskInstance(map_index=8)) == "unknown"
+    assert on_kill.read_task_state(TaskInstance(map_index=7)) == ("failed", True)
+    assert on_kill.read_task_state(TaskInstance(map_index=8)) == ("unknown", False)
 
 
 def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow: Airflow) -> None:
@@ -243,7 +256,7 @@ def test_a_start_that_is_under_way_is_stopped_too(quick: EmulatorServer, airflow
     assert running(quick) == []
 
 
-def test_a_task_that_is_killed_before_it_starts_starts_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
+def test_a_task_that_is_killed_before_its_start_sends_none(quick: EmulatorServer, airflow: Airflow) -> None:
     airflow.state = "failed"
     task = waiting_start()
 
@@ -262,8 +275,8 @@ def test_nothing_is_stopped_before_anything_was_started(quick: EmulatorServer, a
     assert airflow.asked == 0
 
 
-def test_the_try_after_a_kill_starts_anew(quick: EmulatorServer, airflow: Airflow) -> None:
-    """As after clearing a running task, which counts its tries on."""
+def test_the_try_after_a_kill_starts_another_recording(quick: EmulatorServer, airflow: Airflow) -> None:
+    """As after a running task was cleared, which raises its max_tries."""
     airflow.state = "restarting"
     quick.settings.empty_seconds = 0.05
     store = StateStore()
@@ -274,7 +287,7 @@ def test_the_try_after_a_kill_starts_anew(quick: EmulatorServer, airflow: Airflo
 
 
 @pytest.mark.parametrize("stop_on_kill", [False, True])
-def test_a_sensor_stops_only_if_told_to(quick: EmulatorServer, airflow: Airflow, stop_on_kill: bool) -> None:
+def test_a_sensor_stops_only_with_stop_on_kill(quick: EmulatorServer, airflow: Airflow, stop_on_kill: bool) -> None:
     airflow.state = "failed"
     quick.settings.empty_seconds = 0.05
     with RealtimeKitHook() as hook:
@@ -290,7 +303,7 @@ def test_a_sensor_stops_only_if_told_to(quick: EmulatorServer, airflow: Airflow,
 
 
 @pytest.mark.parametrize("state", [*KILLED, *UNTOUCHED, "unreachable"])
-def test_a_trigger_stops_what_a_person_ended_and_nothing_else(
+def test_a_trigger_stops_its_recording_only_when_a_person_ended_the_task(
     quick: EmulatorServer, airflow: Airflow, state: str
 ) -> None:
     airflow.state = state
@@ -299,7 +312,7 @@ def test_a_trigger_stops_what_a_person_ended_and_nothing_else(
     assert running(quick) == ([] if state in KILLED else started(quick))
 
 
-def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflow: Airflow) -> None:
+def test_a_second_cancel_does_not_interrupt_a_stop(quick: EmulatorServer, airflow: Airflow) -> None:
     """Airflow cancels a trigger again and again until it has ended."""
     airflow.state = "failed"
     trigger = defer(quick)
@@ -312,15 +325,16 @@ def test_a_second_cancel_does_not_break_a_stop_off(quick: EmulatorServer, airflo
         killing_it.cancel()
         await asyncio.wait([killing_it])
         assert killing_it.cancelled()
-        await asyncio.wait(on_kill._under_way)
+        stops = on_kill._stops[asyncio.get_running_loop()]
+        await asyncio.wait(stops.tasks)
+        assert stops.tasks == set()
 
     asyncio.run(cancel_twice())
     assert running(quick) == []
-    assert on_kill._under_way == set()
 
 
 class LogThatWaits(logging.Handler):
-    """A log that does not go on before the loop does."""
+    """A log that writes a line only after the loop has run on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(logging.INFO)
@@ -330,12 +344,12 @@ class LogThatWaits(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         turned = threading.Event()
         self.loop.call_soon_threadsafe(turned.set)
-        assert turned.wait(5), "the loop stands still while a line is written"
+        assert turned.wait(5), "the loop is blocked while a line is written"
         self.lines.append(record.getMessage())
 
 
 @pytest.mark.parametrize(("state", "line"), [("failed", "was stopped"), ("running", "is not stopped")])
-def test_a_log_that_is_slow_holds_up_no_loop(
+def test_a_slow_log_does_not_block_the_loop(
     quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch, state: str, line: str
 ) -> None:
     airflow.state = state
@@ -350,7 +364,7 @@ def test_a_log_that_is_slow_holds_up_no_loop(
             await asyncio.sleep(0)
         return log.lines
 
-    assert [line in told for told in asyncio.run(kill())] == [True]
+    assert [line in logged for logged in asyncio.run(kill())] == [True]
 
 
 def test_a_triggerer_that_restarts_stops_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
@@ -361,7 +375,7 @@ def test_a_triggerer_that_restarts_stops_nothing(quick: EmulatorServer, airflow:
 
 
 @pytest.mark.parametrize("arguments", [{"stop_on_kill": False}, {}])
-def test_a_trigger_does_not_stop_what_it_is_not_to(
+def test_a_trigger_stops_neither_without_stop_on_kill_nor_a_reused_recording(
     quick: EmulatorServer, airflow: Airflow, arguments: dict[str, Any]
 ) -> None:
     airflow.state = "failed"
@@ -401,7 +415,7 @@ def test_many_kills_share_a_client(quick: EmulatorServer, airflow: Airflow, monk
 
 
 @pytest.mark.parametrize("first", ["new try", "trigger"])
-def test_after_a_clear_one_recording_is_active_and_the_new_trys(
+def test_after_a_clear_only_the_recording_of_the_new_try_is_active(
     quick: EmulatorServer, airflow: Airflow, first: str
 ) -> None:
     store = StateStore()
@@ -422,13 +436,11 @@ def test_after_a_clear_one_recording_is_active_and_the_new_trys(
         act()
     (new,) = running(quick)
     assert new != old
-    assert claim_in(store).recording_id == new
-    assert claim_in(store).owned
+    assert checkpoint_in(store).recording_id == new
+    assert checkpoint_in(store).is_owned
 
 
-def test_a_kill_in_the_middle_of_a_start_spares_what_somebody_else_started(
-    quick: EmulatorServer, airflow: Airflow
-) -> None:
+def test_a_kill_during_a_start_does_not_stop_a_reused_recording(quick: EmulatorServer, airflow: Airflow) -> None:
     airflow.state = "failed"
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")
@@ -442,3 +454,42 @@ def test_a_kill_in_the_middle_of_a_start_spares_what_somebody_else_started(
     with pytest.raises(TaskDeferred):
         task.execute(make_context(task_state_store=KilledWhileReading()))
     assert running(quick) == [other.id]
+
+
+# There is one way to stop
+
+
+def stop_by_operator(quick: EmulatorServer, recording_id: str) -> None:
+    RealtimeKitStopRecordingOperator(task_id="stop", recording_id=recording_id).execute(make_context())
+
+
+def stop_by_sensor(quick: EmulatorServer, recording_id: str) -> None:
+    sensor = RealtimeKitRecordingSensor(
+        task_id="task", recording_id=recording_id, poke_interval=0.05, timeout=20, stop_on_kill=True
+    )
+    end_process(quick, sensor)
+
+
+def stop_by_trigger(quick: EmulatorServer, recording_id: str) -> None:
+    trigger = RealtimeKitRecordingTrigger(
+        realtimekit_conn_id="realtimekit_default", stop_on_kill=True, recording_id=recording_id
+    )
+    trigger.task_instance = TaskInstance()  # type: ignore[assignment]
+    asyncio.run(trigger.on_kill())
+
+
+def stop_by_failing_start(quick: EmulatorServer, recording_id: str) -> None:
+    assert isinstance(run(timeout=0.1, stop_reused=True).error, RecordingTimeoutError)
+
+
+@pytest.mark.parametrize("stop", [stop_by_operator, stop_by_sensor, stop_by_trigger, stop_by_failing_start])
+def test_a_stop_is_repeated_until_the_recording_has_stopped(quick: EmulatorServer, airflow: Airflow, stop: Any) -> None:
+    airflow.state = "failed"
+    quick.settings.empty_seconds = 3600
+    with RealtimeKitHook() as hook:
+        recording = hook.start_recording(meeting_id="m")
+    answer = {"success": True, "data": {"id": recording.id, "status": "RECORDING"}}
+    quick.faults.add(operation="action", count=1, when="before", status=200, body=answer)
+    stop(quick, recording.id)
+    assert running(quick) == []
+    assert quick.ledger.count("action") == 2

@@ -1,4 +1,4 @@
-"""A start that is sent once and believed only when seen: crashes, retries, clears, rivals."""
+"""A start that is sent once and whose recording is found again: crashes, retries, clears, other tasks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartRecordingOperator,
     RealtimeKitStartTrackRecordingOperator,
 )
-from airflow_provider_realtimekit.operators.start_base import STATE_KEY
-from airflow_provider_realtimekit.start.checkpoint import Checkpoint
+from airflow_provider_realtimekit.start.checkpoint import STATE_KEY, Checkpoint
 from tests.conftest import connect
-from tests.tasks import Ended, StateStore, TaskInstance, make_context, run_task
+from tests.support.start import checkpoint_in, running, started
+from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task
 
 START = RealtimeKitStartRecordingOperator
 TRACKS = RealtimeKitStartTrackRecordingOperator
-ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
 
 
 class Crash(BaseException):
@@ -37,7 +36,7 @@ class Crash(BaseException):
 
 
 class CrashingStore(StateStore):
-    """Crashes where a claim of a kind is about to be kept."""
+    """Crashes when a checkpoint is about to be saved, with or without the recording's id."""
 
     def __init__(self, at_id: bool) -> None:
         super().__init__()
@@ -57,35 +56,21 @@ def run(
     return run_task(lambda: operator(**{"task_id": "task", "meeting_id": "m", **arguments}), context)
 
 
-def running(server: EmulatorServer) -> list[str]:
-    return [recording.id for recording in server.world.recordings() if recording.status in ACTIVE]
-
-
-def started(server: EmulatorServer) -> list[str]:
-    return [recording.id for recording in server.world.recordings()]
-
-
-def claim_in(store: StateStore) -> Checkpoint:
-    claim = Checkpoint.read(store.get(STATE_KEY))
-    assert claim is not None
-    return claim
-
-
-def test_the_claim_is_kept_before_and_after_the_start(quick: EmulatorServer) -> None:
+def test_a_checkpoint_is_saved_before_and_after_the_start(quick: EmulatorServer) -> None:
     before = CrashingStore(at_id=False)
     with pytest.raises(Crash):
         run(before)
-    assert started(quick) == [], "nothing is sent before the note is made"
+    assert started(quick) == [], "nothing is sent before the checkpoint is saved"
     after = CrashingStore(at_id=True)
     with pytest.raises(Crash):
         run(after)
-    assert claim_in(after).recording_id is None
+    assert checkpoint_in(after).recording_id is None
     assert len(started(quick)) == 1
 
 
 @pytest.mark.parametrize("operator", [START, TRACKS])
 @pytest.mark.parametrize("several", [False, True])
-def test_a_worker_that_died_before_it_knew_the_id_leads_the_next_to_it(
+def test_the_next_try_finds_the_recording_of_a_worker_that_died_before_it_knew_the_id(
     quick: EmulatorServer, operator: Any, several: bool
 ) -> None:
     arguments: dict[str, Any] = {"allow_multiple_recordings": True, "file_name_prefix": "p"} if several else {}
@@ -96,15 +81,15 @@ def test_a_worker_that_died_before_it_knew_the_id_leads_the_next_to_it(
         run(store, operator, **arguments)
     if several and operator is START:
         quick.world.seed(1, "RECORDING")
-    survivor = StateStore(store.kept)
+    survivor = StateStore(store.values)
     ended = run(survivor, operator, ti=TaskInstance(try_number=2, max_tries=0), **arguments)
     assert ended.state == "success", ended.error
     assert ended.result["id"] == started(quick)[0]
     assert quick.ledger.count("start") + quick.ledger.count("start_track") == 1
-    assert claim_in(survivor).owned
+    assert checkpoint_in(survivor).is_owned
 
 
-def test_a_worker_that_died_before_the_server_acted_does_not_stop_the_next(quick: EmulatorServer) -> None:
+def test_the_next_try_starts_when_a_worker_died_before_the_server_acted(quick: EmulatorServer) -> None:
     store = StateStore()
     store.set(STATE_KEY, Checkpoint("m", pendulum.now("UTC").isoformat()).to_json())
     ended = run(store)
@@ -114,7 +99,7 @@ def test_a_worker_that_died_before_the_server_acted_does_not_stop_the_next(quick
 
 
 @pytest.mark.parametrize("is_active", [False, True])
-def test_what_came_long_after_a_lost_start_is_somebody_elses(quick: EmulatorServer, is_active: bool) -> None:
+def test_a_recording_long_after_an_interrupted_start_is_not_owned(quick: EmulatorServer, is_active: bool) -> None:
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")
         if not is_active:
@@ -123,12 +108,12 @@ def test_what_came_long_after_a_lost_start_is_somebody_elses(quick: EmulatorServ
     store.set(STATE_KEY, Checkpoint("m", pendulum.now("UTC").subtract(hours=20).isoformat()).to_json())
     ended = run(store)
     assert ended.state == "success", ended.error
-    assert claim_in(store).owned != is_active
+    assert checkpoint_in(store).is_owned != is_active
     assert (ended.result["id"] == other.id) == is_active
 
 
 @pytest.mark.parametrize("status", ["RECORDING", "PAUSED", "UPLOADING", "UPLOADED"])
-def test_a_retry_takes_up_what_the_first_try_started(quick: EmulatorServer, status: str) -> None:
+def test_a_retry_resumes_the_recording_of_the_first_try(quick: EmulatorServer, status: str) -> None:
     store = StateStore()
     first = run(store)
     quick.world.jump(first.result["id"], status)
@@ -138,7 +123,7 @@ def test_a_retry_takes_up_what_the_first_try_started(quick: EmulatorServer, stat
 
 
 @pytest.mark.parametrize("wait", [False, True])
-def test_a_retry_does_not_take_an_errored_recording_for_success(quick: EmulatorServer, wait: bool) -> None:
+def test_a_retry_starts_another_recording_after_an_errored_one(quick: EmulatorServer, wait: bool) -> None:
     quick.settings.empty_seconds = 0.01
     store = StateStore()
     first = run(store)
@@ -149,7 +134,7 @@ def test_a_retry_does_not_take_an_errored_recording_for_success(quick: EmulatorS
     assert again.result["id"] != first.result["id"]
 
 
-def test_another_meeting_is_another_recording(quick: EmulatorServer) -> None:
+def test_another_meeting_gets_another_recording(quick: EmulatorServer) -> None:
     store = StateStore()
     first = run(store)
     other = run(store, meeting_id="m-2", ti=TaskInstance(try_number=2))
@@ -157,7 +142,7 @@ def test_another_meeting_is_another_recording(quick: EmulatorServer) -> None:
     assert set(running(quick)) == {first.result["id"], other.result["id"]}, "a start that does not wait stops nothing"
 
 
-def test_what_is_running_is_reused_unless_told_to_fail(quick: EmulatorServer) -> None:
+def test_an_active_recording_is_reused_unless_if_active_is_fail(quick: EmulatorServer) -> None:
     mine = run(meeting_id="m").result["id"]
     assert run(meeting_id="m").result["id"] == mine
     refused = run(meeting_id="m", if_active="fail")
@@ -167,20 +152,20 @@ def test_what_is_running_is_reused_unless_told_to_fail(quick: EmulatorServer) ->
     assert quick.ledger.count("start") == 1
 
 
-def test_what_somebody_else_started_is_not_ones_own(quick: EmulatorServer) -> None:
+def test_a_reused_recording_is_not_owned(quick: EmulatorServer) -> None:
     with RealtimeKitHook() as hook:
         other = hook.start_recording(meeting_id="m")
     store = StateStore()
     assert run(store).result["id"] == other.id
-    assert not claim_in(store).owned
+    assert not checkpoint_in(store).is_owned
 
 
-def test_several_recordings_are_several_if_asked_for(quick: EmulatorServer) -> None:
+def test_several_recordings_are_started_if_allowed(quick: EmulatorServer) -> None:
     ids = {run(meeting_id="m", allow_multiple_recordings="{{ true }}").result["id"] for _ in range(2)}
     assert set(running(quick)) == ids
 
 
-def test_a_composite_does_not_take_tracks_for_itself_nor_tracks_a_composite(quick: EmulatorServer) -> None:
+def test_a_composite_does_not_reuse_tracks_nor_tracks_a_composite(quick: EmulatorServer) -> None:
     tracks = run(operator=TRACKS).result["id"]
     composite = run().result["id"]
     assert tracks != composite
@@ -206,7 +191,7 @@ def test_tasks_that_start_at_once_end_with_one_recording(quick: EmulatorServer, 
     assert {one.result["id"] for one in ended} == {survivor}
 
 
-def test_a_start_that_is_answered_with_what_ran_before_makes_it_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_is_answered_with_an_older_recording_does_not_own_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ago = 3600.0
     settings = Settings(second_start="accept", empty_seconds=7200, media="tiny")
     with EmulatorServer(settings, clock=lambda: time.time() - ago) as server:
@@ -217,12 +202,12 @@ def test_a_start_that_is_answered_with_what_ran_before_makes_it_nobody_elses(mon
         ago = 0.0
         store = StateStore()
         assert run(store, operator=TRACKS).result["id"] == tracks.id
-        assert not claim_in(store).owned
+        assert not checkpoint_in(store).is_owned
         refused = run(operator=TRACKS, if_active="fail")
         assert isinstance(refused.error, RecordingActiveError)
 
 
-def test_a_doubt_that_cannot_be_settled_is_left_to_the_next_try(
+def test_the_next_try_reconciles_a_start_whose_outcome_is_unknown(
     quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick.faults.add(operation="start", when="after", status=502)
@@ -237,14 +222,14 @@ def test_a_doubt_that_cannot_be_settled_is_left_to_the_next_try(
     assert started(quick) == [again.result["id"]]
 
 
-def test_a_start_that_is_refused_again_and_again_is_told_and_tried_again(quick: EmulatorServer) -> None:
+def test_a_start_that_is_refused_twice_fails_the_try_with_the_refusal(quick: EmulatorServer) -> None:
     quick.faults.add(operation="start", count=None, status=502)
     ended = run(StateStore())
     assert (ended.state, type(ended.error)) == ("up_for_retry", RealtimeKitAPIError)
     assert quick.ledger.count("start") == 2, "one start, and one more after the first took no effect"
 
 
-def test_a_deploy_that_changes_the_retries_is_no_clear(quick: EmulatorServer) -> None:
+def test_a_deploy_that_changes_the_retries_does_not_count_as_a_clear(quick: EmulatorServer) -> None:
     store = StateStore()
     waits = {"wait_for_completion": True, "timeout": 0.05, "poll_interval": 0.05, "stop_on_kill": True}
     first = run(store, ti=TaskInstance(max_tries=2), retries=2)
@@ -253,7 +238,7 @@ def test_a_deploy_that_changes_the_retries_is_no_clear(quick: EmulatorServer) ->
     assert len(started(quick)) == 1
 
 
-def test_without_a_memory_a_doubt_fails_at_once(quick: EmulatorServer) -> None:
+def test_without_a_state_store_an_unknown_outcome_fails_at_once(quick: EmulatorServer) -> None:
     quick.faults.add(operation="start", when="after", status=502)
     quick.faults.add(operation="active", count=None, skip=1, status=503)
     ended = run()
@@ -268,23 +253,23 @@ def test_a_start_without_an_answer_is_not_sent_again_where_several_are_allowed(q
     assert quick.ledger.count("start") == 1
 
 
-def test_a_refusal_is_told_and_leaves_no_claim(quick: EmulatorServer) -> None:
+def test_a_refusal_is_raised_and_leaves_no_checkpoint(quick: EmulatorServer) -> None:
     quick.settings.strict_meetings = True
     store = StateStore()
     ended = run(store)
     assert isinstance(ended.error, RealtimeKitAPIError)
     assert ended.state == "up_for_retry"
-    assert Checkpoint.read(store.get(STATE_KEY)) is None
+    assert Checkpoint.from_json(store.get(STATE_KEY)) is None
 
 
-def test_what_cannot_be_read_of_an_earlier_version_is_nothing(quick: EmulatorServer) -> None:
-    for kept in ("id", {}, {"recording_id": "r"}, {"meeting_id": "m", "since": "whenever"}, None):
-        assert Checkpoint.read(kept) is None
-    claim = Checkpoint("m", "2026-11-20T10:00:00+00:00", 2, "r", owned=True)
-    assert Checkpoint.read({**claim.to_json(), "from_the_future": 1}) == claim
+def test_an_unreadable_checkpoint_counts_as_none(quick: EmulatorServer) -> None:
+    for value in ("id", {}, {"recording_id": "r"}, {"meeting_id": "m", "since": "whenever"}, None):
+        assert Checkpoint.from_json(value) is None
+    checkpoint = Checkpoint("m", "2026-11-20T10:00:00+00:00", 2, "r", is_owned=True)
+    assert Checkpoint.from_json({**checkpoint.to_json(), "from_the_future": 1}) == checkpoint
 
 
-def test_a_task_of_ones_own_records_once_too(quick: EmulatorServer) -> None:
+def test_ensure_recording_of_the_hook_starts_once_too(quick: EmulatorServer) -> None:
     quick.faults.add(operation="start", when="after", status=502)
     with RealtimeKitHook() as hook:
         recording = hook.ensure_recording(meeting_id="m")

@@ -1,5 +1,5 @@
-"""Start, pause, resume, stop, crash, retry, kill and clear in any order, with faults by chance: one recording, and
-none left running."""
+"""Start, pause, resume, stop, crash, retry, kill and clear in any sequence, with random faults: one recording is
+started, and none is left running."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from airflow_provider_realtimekit.api.rate_limit import reset_rate_limiters
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RecordingFailedError
-from tests.once.model import Airflow, Moment, Scene, Settings, stage
+from tests.support.task_model import Airflow, Moment, Scene, Settings, stage
 
 KINDS = ["late", "reset", "error", "limit", "garbage", "refusal", "cut"]
 OPERATIONS = ["active", "start", "list", "get", "action"]
@@ -34,7 +34,7 @@ MOMENTS = st.sampled_from(["active", "start", "start", "store", "store", "get", 
         operation=st.just(operation),
         is_after=st.booleans(),
         number=st.integers(1, NUMBERS[operation]),
-        # A process that is told to end has some seconds left: enough for a start that is under way.
+        # A process that is asked to end has some seconds left: enough for a start that is under way.
         more=st.sampled_from([0, 40]) if operation == "get" else st.just(40),
     )
 )
@@ -46,7 +46,7 @@ HAPPENS = st.none() | st.tuples(MOMENTS, EVENTS)
 
 
 class Recording(RuleBasedStateMachine):
-    """One task that records one meeting, and all that may befall it."""
+    """One task that records one meeting, and all that may happen to it."""
 
     server: EmulatorServer
 
@@ -86,7 +86,7 @@ class Recording(RuleBasedStateMachine):
         with self.watched(happens):
             self.task.run(self.plan(happens))
         if happens is None or happens[1] != "ERRORED":
-            assert not isinstance(self.task.error, RecordingFailedError), "what failed before is not taken up again"
+            assert not isinstance(self.task.error, RecordingFailedError), "a failed recording is not resumed"
         if mine:
             started = self.scene.recordings().keys() - known - self.scene.others
             assert not started, f"there was {mine}, and a try started {started} all the same"
@@ -174,9 +174,9 @@ class Recording(RuleBasedStateMachine):
         assert by_others or not theirs - active or may_go_too, "others' was stopped"
         if ends and self.task.settings.waits:
             assert not self.scene.ours(), f"left running after {event or self.task.state}"
-        self.judge_result()
+        self.check_result()
 
-    def judge_result(self) -> None:
+    def check_result(self) -> None:
         """See that a success is one."""
         if self.task.state != "success" or not self.task.result:
             return
@@ -237,8 +237,8 @@ def test_one_recording_and_none_left_running_whatever_happens(quick: EmulatorSer
 
 
 @pytest.mark.parametrize("wait", ["triggerer", "worker"])
-def test_what_failed_is_not_taken_up_again(quick: EmulatorServer, wait: str) -> None:
-    """One of the stories, told each time: chance tells it seldom."""
+def test_a_failed_recording_is_not_resumed(quick: EmulatorServer, wait: str) -> None:
+    """One sequence of events that the random ones contain seldom."""
     machine = type("Machine", (Recording,), {"server": quick})()
     machine.begin(wait, False, 0, 0.0)
     machine.go_on((Moment("store", True, 2), "crash"), True, "UPLOADED")

@@ -17,7 +17,7 @@ from airflow_provider_realtimekit.operators import (
 )
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from tests.once.conftest import TIMEOUT
-from tests.tasks import Ended, run_with_retries, when
+from tests.support.tasks import Ended, run_with_retries, when
 
 RETRIES = 2
 BOTH = ("before", "after")

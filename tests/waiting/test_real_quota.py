@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-from tests.tasks import first_event, when
+from tests.support.tasks import first_event, when
 
 
 async def wait_for_all(ids: list[str]) -> list[Any]:

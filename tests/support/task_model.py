@@ -1,6 +1,6 @@
-"""A world for one task: an Airflow that crashes, kills, clears and retries it at chosen moments, and other people.
+"""A model of Airflow for one task: it crashes, kills, clears and retries the task at chosen moments.
 
-What Airflow does here is what its code says: which states it gives, when it counts tries, in what order it calls
+What Airflow does here is what its code says: which states it gives, when it counts tries, in what sequence it calls
 ``on_kill`` and starts a new try. Everything runs on one thread; a moment is chosen by the request, or the note in
 the task's state store, that it lies before or after.
 """
@@ -26,16 +26,17 @@ from airflow_provider_realtimekit.api import client, retry
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.emulator.state import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
-from airflow_provider_realtimekit.operators.start_base import STATE_KEY
+from airflow_provider_realtimekit.start import on_kill
+from airflow_provider_realtimekit.start.checkpoint import STATE_KEY
 from tests.conftest import ACCOUNT, APP
-from tests.tasks import StateStore, TaskInstance, first_event, make_context
+from tests.support.tasks import StateStore, TaskInstance, first_event, make_context
 
 MEETING = "m"
 OWNER = Owner(ACCOUNT, APP)
 ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
 RETRIES = 3
-# After so many looks at a recording a worker dies, if nothing else happens.
-LOOKS = 8
+# After so many polls of a recording a worker dies, if nothing else happens.
+MAX_POLLS = 8
 
 
 class Crash(BaseException):
@@ -44,7 +45,7 @@ class Crash(BaseException):
 
 @dataclass(frozen=True)
 class Moment:
-    """When something happens to a process that runs a task: before or after its n-th request for an operation.
+    """A moment in a process that runs a task: before or after its n-th request for an operation.
 
     ``store`` counts as an operation, too. ``more`` is how many requests a process that is being killed still makes.
     """
@@ -56,7 +57,7 @@ class Moment:
 
 
 class Scene:
-    """A meeting at the local RealtimeKit, who records it, and what was done to it that must not be."""
+    """A meeting at the local RealtimeKit, its recordings and whose they are, and forbidden events that occurred."""
 
     def __init__(self, server: EmulatorServer) -> None:
         self.server = server
@@ -107,7 +108,7 @@ class Scene:
 
 @dataclass
 class Store(StateStore):
-    """The task's state store, which tells when it is used, and is closed to a process whose task was cleared."""
+    """The task's state store, which reports when it is used, and is closed to a process whose task was cleared."""
 
     meet: Callable[[str, bool], None] = lambda operation, is_after: None
     is_closed: Callable[[], bool] = lambda: False
@@ -122,7 +123,7 @@ class Store(StateStore):
 
 @dataclass
 class Settings:
-    """How the task is written."""
+    """The arguments of the task."""
 
     waits: bool = True
     deferrable: bool = True
@@ -145,7 +146,7 @@ class Deferred:
 
 @dataclass
 class Airflow:
-    """Runs the task, and does to it what Airflow and people do."""
+    """Runs the task, and acts on it as Airflow and people do."""
 
     scene: Scene
     settings: Settings
@@ -161,7 +162,7 @@ class Airflow:
         self._seen = 0
         self._left: int | None = None
         self.is_dead = False
-        self._looks = 0
+        self._polls = 0
         self._task: Any = None
         #: Whether what was to happen at a moment did.
         self.has_happened = False
@@ -169,13 +170,13 @@ class Airflow:
     # What Airflow does by itself
 
     def run(self, at: tuple[Moment, Callable[[], None]] | None = None) -> None:
-        """Try the task; at a moment, something happens to its process."""
+        """Try the task; something may happen to its process at a moment."""
         self.ti.try_number += 1
         self.deferred, self.result, self.error = None, None, None
         self._go(at, lambda task, context: task.execute(context))
 
     def resume(self, at: tuple[Moment, Callable[[], None]] | None = None, **changes: Any) -> None:
-        """Have the trigger fire, and the task go on."""
+        """Run the trigger to its event, and resume the task."""
         assert self.deferred
         deferred, self.deferred = self.deferred, None
         event = asyncio.run(first_event(deferred.trigger(**changes), 30))
@@ -183,7 +184,7 @@ class Airflow:
         self._go(at, lambda task, context: task.resume_execution(deferred.method, kwargs, context))
 
     def restart_triggerer(self) -> None:
-        """End the trigger as a triggerer does that ends, and leave it to another."""
+        """End the trigger as a triggerer does that restarts."""
         assert self.deferred
         asyncio.run(_run_and_cancel(self.deferred.trigger()))
 
@@ -206,14 +207,14 @@ class Airflow:
             self._kill_trigger(deferred)
 
     def kill(self, state: str) -> None:
-        """Mark the running task, whose process is told to end and, some requests later, is killed."""
+        """Mark the running task, whose process is asked to end and, some requests later, is killed."""
         self.state = state
         self._task.on_kill()
         if not self._left:
             self.crash()
 
     def crash(self) -> None:
-        """Kill the process: no machine lasts for ever."""
+        """Kill the process, as when its machine is lost."""
         self.is_dead = True
         raise Crash
 
@@ -223,8 +224,8 @@ class Airflow:
     def age(self, seconds: float = 60.0) -> None:
         """Let time pass."""
         self.scene.age(seconds)
-        if (claim := self.store.kept.get(STATE_KEY)) and claim.get("since"):
-            claim["since"] = _earlier(claim["since"], seconds)
+        if (checkpoint := self.store.values.get(STATE_KEY)) and checkpoint.get("since"):
+            checkpoint["since"] = _earlier(checkpoint["since"], seconds)
         if self.deferred:
             kwargs = json.loads(self.deferred.kwargs)
             if kwargs.get("invoked_after"):
@@ -235,7 +236,7 @@ class Airflow:
     # How it is done
 
     def task_state(self, **_: Any) -> dict[str, dict[str, str | None]]:
-        """Answer what Airflow's API answers of the state."""
+        """Answer the question for the task's state as Airflow's API does."""
         return {self.ti.run_id: {self.ti.task_id: None if self.state == "none" else self.state}}
 
     def _make(self) -> Any:
@@ -252,7 +253,7 @@ class Airflow:
 
     def _go(self, at: tuple[Moment, Callable[[], None]] | None, execute: Callable[[Any, Any], Any]) -> None:
         self.state = "running"
-        self._at, self._seen, self._left, self._looks = at, 0, None, 0
+        self._at, self._seen, self._left, self._polls = at, 0, None, 0
         self.is_dead = self.has_happened = False
         task = self._task = self._make()
         context: Any = make_context(ti=self.ti, task_state_store=self.store)
@@ -299,7 +300,7 @@ class Airflow:
             asyncio.run(trigger.on_kill())
 
     def send(self, send: Callable[..., httpx.Response], *args: Any, **kwargs: Any) -> httpx.Response:
-        """Stand where a task's requests leave the process."""
+        """Send a request of the task; the moments before and after it are counted."""
         operation = str(args[1].extensions.get("operation"))
         self._meet(operation, False)
         if operation == "start":
@@ -314,8 +315,8 @@ class Airflow:
         if self.is_dead:
             self.scene.ghosts.append(operation)
             raise Crash
-        self._looks += operation == "get" and is_after
-        if self._looks > LOOKS:
+        self._polls += operation == "get" and is_after
+        if self._polls > MAX_POLLS:
             self.crash()
         if self._left is not None:
             self._left -= not is_after
@@ -346,7 +347,7 @@ async def _run_and_cancel(trigger: Any) -> None:
 
 @contextlib.contextmanager
 def stage(airflow: Airflow) -> Iterator[None]:
-    """Have the task's requests pass Airflow's hands, its questions be answered, and nobody wait for long."""
+    """Route the task's requests through the model, answer its questions for the state, and shorten all pauses."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     impatient = partial(retry.RetryPolicy, base=0.005)
@@ -355,5 +356,5 @@ def stage(airflow: Airflow) -> Iterator[None]:
         patch.setattr(httpx.Client, "send", lambda *args, **kwargs: airflow.send(send, *args, **kwargs))
         patch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(airflow.task_state))
         patch.setattr(client, "RetryPolicy", impatient)
-        patch.setattr(retry, "RetryPolicy", impatient)
+        patch.setattr(on_kill, "RetryPolicy", impatient)
         yield

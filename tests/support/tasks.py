@@ -85,13 +85,13 @@ class TaskInstance:
 class StateStore:
     """Airflow's task state store: survives retries and clears."""
 
-    kept: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self.kept.get(key, default)
+        return self.values.get(key, default)
 
     def set(self, key: str, value: Any, **_: Any) -> None:
-        self.kept[key] = json.loads(json.dumps(value))
+        self.values[key] = json.loads(json.dumps(value))
 
 
 HAS_STATE_STORE = "task_state_store" in TaskContext.__annotations__
