@@ -37,11 +37,20 @@ class EmulatorServer(Emulator):
     ) -> None:
         super().__init__(settings, clock)
         self._address = (host, port)
+        self._socket: socket.socket | None = None
         self._server = uvicorn.Server(_configuration(self))
 
     @property
     def url(self) -> str:
-        """Where it listens; the control API is below."""
+        """Where it listens; the control API is below.
+
+        :raises RuntimeError: outside the `with` block, where there is no socket
+        """
+        if self._socket is None:
+            raise RuntimeError(
+                "The emulator has no address because it does not listen: "
+                "read it inside `with EmulatorServer(...) as emulator:`"
+            )
         host, port = self._socket.getsockname()
         return f"http://{host}:{port}"
 
@@ -80,7 +89,9 @@ class EmulatorServer(Emulator):
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join()
-        self._socket.close()
+        if self._socket:
+            self._socket.close()
+            self._socket = None
         self.close()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.emulator import Settings
+from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from airflow_provider_realtimekit.emulator.__main__ import main
 
 pytest_plugins = ["airflow_provider_realtimekit.emulator.fixtures"]
@@ -177,3 +177,14 @@ assert not strangers, strangers
 assert "airflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["url", "base_url"])
+def test_an_address_outside_the_with_block_is_an_error_that_says_what_to_do(name: str) -> None:
+    server = EmulatorServer(Settings(media="tiny"))
+    with pytest.raises(RuntimeError, match="read it inside `with EmulatorServer"):
+        getattr(server, name)
+    with server:
+        assert getattr(server, name).startswith("http://127.0.0.1:")
+    with pytest.raises(RuntimeError, match="read it inside `with EmulatorServer"):
+        getattr(server, name)
