@@ -16,13 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.faults import Fault
+    from airflow_provider_realtimekit.emulator.http.faults import Fault
     from airflow_provider_realtimekit.emulator.server import EmulatorServer
     from airflow_provider_realtimekit.emulator.settings import Settings
 
 __all__ = ["EmulatorServer", "Fault", "Settings"]
 
-_HOMES = {"EmulatorServer": "server", "Fault": "faults", "Settings": "settings"}
+_HOMES = {"EmulatorServer": "server", "Fault": "http.faults", "Settings": "settings"}
 
 
 def __getattr__(name: str) -> object:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings, host: str, port: int, state: Path | None) -> None:
     # Here, so that --help answers at once and a missing extra is explained.
-    from airflow_provider_realtimekit.emulator import snapshot
+    from airflow_provider_realtimekit.emulator import state_file as snapshot
     from airflow_provider_realtimekit.emulator.server import EmulatorServer
 
     stop = threading.Event()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from airflow_provider_realtimekit.emulator.app import create_app
-from airflow_provider_realtimekit.emulator.core import Emulator
-from airflow_provider_realtimekit.emulator.gateway import API
+from airflow_provider_realtimekit.emulator.http.app import create_app
+from airflow_provider_realtimekit.emulator.http.emulator import Emulator
+from airflow_provider_realtimekit.emulator.http.gateway import API
 
 if TYPE_CHECKING:
     from collections.abc import Callable

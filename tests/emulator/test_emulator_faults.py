@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Fault
-from airflow_provider_realtimekit.emulator.faults import RandomFaults
+from airflow_provider_realtimekit.emulator.http.faults import RandomFaults
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

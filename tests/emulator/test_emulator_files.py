@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
-from airflow_provider_realtimekit.emulator.errors import KitError
+from airflow_provider_realtimekit.emulator.http.errors import KitError
 
 
 def recording(api: httpx.Client, recording_id: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from worlds import Clock
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
-from airflow_provider_realtimekit.emulator.limits import Quota
+from airflow_provider_realtimekit.emulator.http.rate_limit import Quota
 
 VERIFY = "/client/v4/user/tokens/verify"
 LIST = "/client/v4/accounts/account/realtime/kit/app/recordings"

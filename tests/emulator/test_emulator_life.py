@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.lifecycle import ACTIONS
-from airflow_provider_realtimekit.emulator.state import Recording, Status
+from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.world.lifecycle import ACTIONS
+from airflow_provider_realtimekit.emulator.world.models import Recording, Status
 
 #: What may follow what, when any number of steps may lie between two looks.
 AFTER = {

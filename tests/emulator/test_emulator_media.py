@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator import media
-from airflow_provider_realtimekit.emulator.media import AudioSpec, MediaSpec, MediaStudio, VideoSpec, shrunk
+from airflow_provider_realtimekit.emulator.media import media
+from airflow_provider_realtimekit.emulator.media.media import AudioSpec, MediaSpec, MediaStudio, VideoSpec, shrunk
 
 SMALL = {"width": 320, "height": 180}
 #: What decoders are called otherwise than their codecs.
@@ -225,7 +225,7 @@ def test_a_tiny_file_is_a_second_of_the_same_kind() -> None:
 
 
 def test_a_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "airflow_provider_realtimekit.emulator.encoding", raising=False)
+    monkeypatch.delitem(sys.modules, "airflow_provider_realtimekit.emulator.media.encoding", raising=False)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"airflow-provider-realtimekit\[emulator\]"):
         media.require_media()

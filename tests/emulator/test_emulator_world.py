@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.state import Owner
+from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.world.models import Owner
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import Path
 
-from airflow_provider_realtimekit.emulator.media import MediaSpec
-from airflow_provider_realtimekit.emulator.puppets import PuppetWorld
+from airflow_provider_realtimekit.emulator.media.media import MediaSpec
 from airflow_provider_realtimekit.emulator.settings import Settings
-from airflow_provider_realtimekit.emulator.state import Owner
+from airflow_provider_realtimekit.emulator.world.models import Owner
+from airflow_provider_realtimekit.emulator.world.puppets import PuppetWorld
 
 OWNER = Owner("account", "app")
 

@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_realtimekit import client, retry
 from airflow_provider_realtimekit.emulator import EmulatorServer
-from airflow_provider_realtimekit.emulator.state import Owner
+from airflow_provider_realtimekit.emulator.world.models import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
 from airflow_provider_realtimekit.operators.owning import KEPT_AS
 from tests.conftest import ACCOUNT, APP

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 
-from airflow_provider_realtimekit.emulator import picture
+from airflow_provider_realtimekit.emulator.media import synthesis as picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from threading import Event
 
-    from airflow_provider_realtimekit.emulator.media import AudioSpec, MediaSpec, VideoSpec
+    from airflow_provider_realtimekit.emulator.media.media import AudioSpec, MediaSpec, VideoSpec
 
 _MILLISECOND = Fraction(1, 1000)
 _MOST_FRAMES_A_SECOND = 10

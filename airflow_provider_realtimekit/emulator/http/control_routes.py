@@ -26,12 +26,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_realtimekit.emulator.core import Emulator
-from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.faults import Fault, RandomFaults
-from airflow_provider_realtimekit.emulator.gateway import CONTROL
-from airflow_provider_realtimekit.emulator.limits import TokenState
-from airflow_provider_realtimekit.emulator.state import Owner
+from airflow_provider_realtimekit.emulator.http.emulator import Emulator
+from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.http.faults import Fault, RandomFaults
+from airflow_provider_realtimekit.emulator.http.gateway import CONTROL
+from airflow_provider_realtimekit.emulator.http.rate_limit import TokenState
+from airflow_provider_realtimekit.emulator.world.models import Owner
 
 router = APIRouter(prefix=CONTROL, tags=["control"])
 

@@ -8,14 +8,14 @@ import uuid
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.lifecycle import Lifecycle
-from airflow_provider_realtimekit.emulator.state import ACTIVE, TERMINAL, Kind, Meeting, Owner, Recording
+from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.world.lifecycle import Lifecycle
+from airflow_provider_realtimekit.emulator.world.models import ACTIVE, TERMINAL, Kind, Meeting, Owner, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_provider_realtimekit.emulator.media import Studio
+    from airflow_provider_realtimekit.emulator.media.media import Studio
     from airflow_provider_realtimekit.emulator.settings import Settings
 
 _REFUSED = {"conflict": 409, "bad-request": 400}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_realtimekit.emulator.faults import Faults
-from airflow_provider_realtimekit.emulator.ledger import Ledger
-from airflow_provider_realtimekit.emulator.limits import Quota, Tokens
-from airflow_provider_realtimekit.emulator.links import Links
-from airflow_provider_realtimekit.emulator.media import MediaStudio, require_media
-from airflow_provider_realtimekit.emulator.puppets import PuppetWorld
+from airflow_provider_realtimekit.emulator.http.faults import Faults
+from airflow_provider_realtimekit.emulator.http.ledger import Ledger
+from airflow_provider_realtimekit.emulator.http.rate_limit import Quota, Tokens
+from airflow_provider_realtimekit.emulator.http.signed_links import Links
+from airflow_provider_realtimekit.emulator.media.media import MediaStudio, require_media
 from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.world.puppets import PuppetWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable

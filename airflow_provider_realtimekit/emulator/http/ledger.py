@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_provider_realtimekit.emulator.world import World
+    from airflow_provider_realtimekit.emulator.world.world import World
 
 _REMEMBERED = 20_000  # requests
 

@@ -110,13 +110,13 @@ def shrunk(spec: MediaSpec) -> MediaSpec:
 def require_media() -> None:
     """Raise an `ImportError` that says what to install, unless media can be made."""
     try:
-        import airflow_provider_realtimekit.emulator.encoding  # noqa: F401
+        import airflow_provider_realtimekit.emulator.media.encoding  # noqa: F401
     except ImportError as error:
         raise ImportError(_MISSING) from error
 
 
 def _produce(spec: MediaSpec, path: Path, closing: Event) -> Path:
-    from airflow_provider_realtimekit.emulator.encoding import encode
+    from airflow_provider_realtimekit.emulator.media.encoding import encode
 
     if not spec.timed_metadata:
         encode(spec, path, closing)

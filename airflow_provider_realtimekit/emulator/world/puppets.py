@@ -5,9 +5,9 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.state import TERMINAL, Owner, RecordedFile, Recording, Status
-from airflow_provider_realtimekit.emulator.world import World
+from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.world.models import TERMINAL, Owner, RecordedFile, Recording, Status
+from airflow_provider_realtimekit.emulator.world.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_realtimekit.emulator.outputs import output_name
-from airflow_provider_realtimekit.emulator.state import Status
+from airflow_provider_realtimekit.emulator.world.models import Status
+from airflow_provider_realtimekit.emulator.world.output_files import output_name
 
 if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.links import Links
-    from airflow_provider_realtimekit.emulator.outputs import Output
+    from airflow_provider_realtimekit.emulator.http.signed_links import Links
     from airflow_provider_realtimekit.emulator.settings import Settings
-    from airflow_provider_realtimekit.emulator.state import Meeting, Recording
+    from airflow_provider_realtimekit.emulator.world.models import Meeting, Recording
+    from airflow_provider_realtimekit.emulator.world.output_files import Output
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_realtimekit.emulator.settings import Settings
-    from airflow_provider_realtimekit.emulator.state import Recording
+    from airflow_provider_realtimekit.emulator.world.models import Recording
 
 FILES = "/files"
 

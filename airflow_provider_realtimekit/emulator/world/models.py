@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from airflow_provider_realtimekit.emulator.outputs import Output
+    from airflow_provider_realtimekit.emulator.world.output_files import Output
 
 Kind = Literal["composite", "track"]
 

@@ -12,13 +12,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from airflow_provider_realtimekit.emulator import control, files, schema
-from airflow_provider_realtimekit.emulator.answers import Answers
-from airflow_provider_realtimekit.emulator.core import Emulator
-from airflow_provider_realtimekit.emulator.errors import KitError, gateway_error, kit_error
-from airflow_provider_realtimekit.emulator.gateway import API, Gateway
-from airflow_provider_realtimekit.emulator.listing import list_page
-from airflow_provider_realtimekit.emulator.state import Owner
+from airflow_provider_realtimekit.emulator.http import control_routes as control
+from airflow_provider_realtimekit.emulator.http import files
+from airflow_provider_realtimekit.emulator.http import request_bodies as schema
+from airflow_provider_realtimekit.emulator.http.emulator import Emulator
+from airflow_provider_realtimekit.emulator.http.errors import KitError, gateway_error, kit_error
+from airflow_provider_realtimekit.emulator.http.gateway import API, Gateway
+from airflow_provider_realtimekit.emulator.http.listing import list_page
+from airflow_provider_realtimekit.emulator.http.responses import Answers
+from airflow_provider_realtimekit.emulator.world.models import Owner
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, Response
 
-from airflow_provider_realtimekit.emulator.errors import KitError
-from airflow_provider_realtimekit.emulator.links import FILES
-from airflow_provider_realtimekit.emulator.media import CONTENT_TYPES
+from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.http.signed_links import FILES
+from airflow_provider_realtimekit.emulator.media.media import CONTENT_TYPES
 
 router = APIRouter(prefix=FILES)
 

@@ -10,15 +10,15 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_realtimekit.emulator.ledger import Entry
-from airflow_provider_realtimekit.emulator.state import Meeting, Owner, Recording, Status
+from airflow_provider_realtimekit.emulator.http.ledger import Entry
+from airflow_provider_realtimekit.emulator.world.models import Meeting, Owner, Recording, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_realtimekit.emulator.core import Emulator
-    from airflow_provider_realtimekit.emulator.ledger import Ledger
-    from airflow_provider_realtimekit.emulator.world import World
+    from airflow_provider_realtimekit.emulator.http.emulator import Emulator
+    from airflow_provider_realtimekit.emulator.http.ledger import Ledger
+    from airflow_provider_realtimekit.emulator.world.world import World
 
 Json = dict[str, Any]
 

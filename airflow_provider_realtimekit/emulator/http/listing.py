@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_realtimekit.emulator.errors import KitError
+from airflow_provider_realtimekit.emulator.http.errors import KitError
 
 if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.core import Emulator
-    from airflow_provider_realtimekit.emulator.schema import ListQuery
-    from airflow_provider_realtimekit.emulator.state import Owner, Recording
+    from airflow_provider_realtimekit.emulator.http.emulator import Emulator
+    from airflow_provider_realtimekit.emulator.http.request_bodies import ListQuery
+    from airflow_provider_realtimekit.emulator.world.models import Owner, Recording
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_realtimekit.emulator.media import AudioSpec, MediaSpec, VideoSpec
+from airflow_provider_realtimekit.emulator.media.media import AudioSpec, MediaSpec, VideoSpec
 
 if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.state import Recording
+    from airflow_provider_realtimekit.emulator.world.models import Recording
 
 _SHORTEST = 0.1  # seconds: a single frame
 _SMALLEST = 16  # pixels; encoders refuse less, and odd numbers

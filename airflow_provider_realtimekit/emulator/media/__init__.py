@@ -1,0 +1,1 @@
+"""The test media: what a file holds, and how it is made."""

@@ -1,0 +1,1 @@
+"""The emulated world: meetings, recordings, and how these move through their states."""
