@@ -16,15 +16,12 @@ Recordings are invoked and uploaded in a tenth of a second each; `realtimekit_em
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from airflow_provider_realtimekit.emulator.server import EmulatorServer
 from airflow_provider_realtimekit.emulator.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")

@@ -6,19 +6,15 @@ import json
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Self
 
 import uvicorn
 
 from airflow_provider_realtimekit.emulator.http.app import create_app
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
 from airflow_provider_realtimekit.emulator.http.gateway import API
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self
-
-    from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.settings import Settings
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 1

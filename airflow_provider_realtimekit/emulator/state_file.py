@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from airflow_provider_realtimekit.emulator.http.ledger import Entry
+from airflow_provider_realtimekit.emulator.http.emulator import Emulator
+from airflow_provider_realtimekit.emulator.http.ledger import Entry, Ledger
 from airflow_provider_realtimekit.emulator.world.models import Meeting, Owner, Recording, Status
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-    from airflow_provider_realtimekit.emulator.http.ledger import Ledger
-    from airflow_provider_realtimekit.emulator.world.world import World
+from airflow_provider_realtimekit.emulator.world.world import World
 
 Json = dict[str, Any]
 

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
+from airflow_provider_realtimekit.emulator.http.errors import status_of
+from airflow_provider_realtimekit.emulator.world.errors import WorldError
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NULLABLE = {
@@ -281,6 +283,31 @@ def test_an_action_out_of_place_is_a_conflict(api: httpx.Client) -> None:
 def test_a_second_start_is_a_conflict(api: httpx.Client) -> None:
     start(api)
     assert refusal(api.post("/recordings", json={"meeting_id": "standup"}))[0] == 409
+
+
+@pytest.mark.parametrize(("setting", "status"), [("conflict", 409), ("bad-request", 400)])
+def test_the_status_of_undocumented_refusals_can_be_chosen(
+    api: httpx.Client, emulator: EmulatorServer, setting: str, status: int
+) -> None:
+    emulator.configure(second_start=setting, idle_action=setting)
+    recording_id = start(api)["id"]
+    second = api.post("/recordings", json={"meeting_id": "standup"})
+    assert refusal(second) == (status, "The meeting is being recorded already")
+    out_of_place = api.put(f"/recordings/{recording_id}", json={"action": "resume"})
+    assert refusal(out_of_place) == (status, "Cannot resume a recording that is RECORDING")
+
+
+def test_tracks_of_an_empty_meeting_are_a_bad_request(api: httpx.Client, emulator: EmulatorServer) -> None:
+    emulator.world.open_meeting("standup")
+    response = api.post("/recordings/track", json={"meeting_id": "standup"})
+    assert refusal(response) == (400, "The meeting has no live session")
+
+
+def test_every_error_of_the_world_has_a_status() -> None:
+    errors = WorldError.__subclasses__()
+    assert len(errors) == 5
+    statuses = {error.__name__: status_of(error(), Settings()) for error in errors}
+    assert set(statuses.values()) <= {400, 404, 409}, statuses
 
 
 def test_what_is_not_there_is_404_in_realtimekits_shape(api: httpx.Client) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.world.errors import ActionNotAllowedError
 from airflow_provider_realtimekit.emulator.world.lifecycle import ACTIONS
 from airflow_provider_realtimekit.emulator.world.models import Recording, Status
 
@@ -49,7 +49,7 @@ class Life(RuleBasedStateMachine):
         before = self.look().state
         try:
             after = self.stage.world.act(OWNER, self.recording_id, action).state
-        except KitError:
+        except ActionNotAllowedError:
             assert (action, before) not in ACTIONS
         else:
             assert after in {ACTIONS[action, before], Status.ERRORED}

@@ -7,6 +7,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator.media import media
-from airflow_provider_realtimekit.emulator.media.media import AudioSpec, MediaSpec, MediaStudio, VideoSpec, shrunk
+from airflow_provider_realtimekit.emulator.media.media import MediaStudio
+from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec, shrunk
 
+ENCODING = "airflow_provider_realtimekit.emulator.media.encoding"
 SMALL = {"width": 320, "height": 180}
 #: What decoders are called otherwise than their codecs.
 _NAMES = {"libvpx-vp9": "vp9", "libopus": "opus", "mp3float": "mp3", "libdav1d": "av1"}
@@ -225,7 +227,7 @@ def test_a_tiny_file_is_a_second_of_the_same_kind() -> None:
 
 
 def test_a_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "airflow_provider_realtimekit.emulator.media.encoding", raising=False)
+    monkeypatch.delitem(sys.modules, ENCODING)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"airflow-provider-realtimekit\[emulator\]"):
-        media.require_media()
+        import_module(ENCODING)

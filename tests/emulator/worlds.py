@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import Path
 
-from airflow_provider_realtimekit.emulator.media.media import MediaSpec
+from airflow_provider_realtimekit.emulator.media.specs import MediaSpec
 from airflow_provider_realtimekit.emulator.settings import Settings
 from airflow_provider_realtimekit.emulator.world.models import Owner
 from airflow_provider_realtimekit.emulator.world.puppets import PuppetWorld

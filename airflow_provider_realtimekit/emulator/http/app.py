@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from airflow_provider_realtimekit.emulator.http import control_routes as control
 from airflow_provider_realtimekit.emulator.http import files
 from airflow_provider_realtimekit.emulator.http import request_bodies as schema
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-from airflow_provider_realtimekit.emulator.http.errors import KitError, gateway_error, kit_error
+from airflow_provider_realtimekit.emulator.http.errors import KitError, gateway_error, kit_error, status_of
 from airflow_provider_realtimekit.emulator.http.gateway import API, Gateway
 from airflow_provider_realtimekit.emulator.http.listing import list_page
 from airflow_provider_realtimekit.emulator.http.responses import Answers
+from airflow_provider_realtimekit.emulator.world.errors import WorldError
 from airflow_provider_realtimekit.emulator.world.models import Owner
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
 
 router = APIRouter(prefix=API)
 _RECORDINGS = "/accounts/{account_id}/realtime/kit/{app_id}/recordings"
@@ -107,6 +106,7 @@ def create_app(emulator: Emulator) -> ASGIApp:
     for part in (router, files.router, control.router):
         app.include_router(part)
     app.exception_handler(KitError)(_refused)
+    app.exception_handler(WorldError)(_refused_by_the_world)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_unrouted)
     routes = (route for route in (*router.routes, *files.router.routes) if isinstance(route, Route))
@@ -119,6 +119,10 @@ def _success(data: Any, **more: Any) -> Response:
 
 async def _refused(_: Request, error: KitError) -> Response:
     return kit_error(error.status, error.message)
+
+
+async def _refused_by_the_world(request: Request, error: WorldError) -> Response:
+    return kit_error(status_of(error, request.app.state.emulator.settings), str(error))
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from airflow_provider_realtimekit.emulator.http.faults import Faults
 from airflow_provider_realtimekit.emulator.http.ledger import Ledger
 from airflow_provider_realtimekit.emulator.http.rate_limit import Quota, Tokens
 from airflow_provider_realtimekit.emulator.http.signed_links import Links
-from airflow_provider_realtimekit.emulator.media.media import MediaStudio, require_media
+from airflow_provider_realtimekit.emulator.media.media import MediaStudio
 from airflow_provider_realtimekit.emulator.settings import Settings
 from airflow_provider_realtimekit.emulator.world.puppets import PuppetWorld
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Emulator:
     """All parts of one emulated RealtimeKit."""
 
     def __init__(self, settings: Settings | None = None, clock: Callable[[], float] = time.time) -> None:
-        require_media()
         self.settings = (settings or Settings()).model_copy(deep=True)
         self.clock = clock
         self._initially = self.settings.model_copy(deep=True)

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse
 
+from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.world.errors import (
+    ActionNotAllowedError,
+    AlreadyRecordingError,
+    ImpossibleChangeError,
+    NoLiveSessionError,
+    NotFoundError,
+    WorldError,
+)
+
+_STATUSES: dict[type[WorldError], int] = {NotFoundError: 404, NoLiveSessionError: 400, ImpossibleChangeError: 409}
+# What the API answers to a second start, and to an action out of place, is documented nowhere: a setting decides.
+_CHOSEN_STATUSES = {"conflict": 409, "bad-request": 400}
+
 
 class KitError(Exception):
     """RealtimeKit refuses a request."""
@@ -12,6 +26,15 @@ class KitError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+def status_of(error: WorldError, settings: Settings) -> int:
+    """Return the HTTP status of an error of the world."""
+    if isinstance(error, AlreadyRecordingError):
+        return _CHOSEN_STATUSES.get(settings.second_start, 409)
+    if isinstance(error, ActionNotAllowedError):
+        return _CHOSEN_STATUSES.get(settings.idle_action, 409)
+    return _STATUSES[type(error)]
 
 
 def kit_error(status: int, message: str) -> JSONResponse:

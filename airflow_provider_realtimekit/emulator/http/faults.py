@@ -12,16 +12,13 @@ import socket
 import struct
 import sys
 from collections import Counter, deque
+from collections.abc import Iterable
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Operation = Literal["list", "start", "active", "get", "action", "start_track", "verify", "download", "unknown"]
 Kind = Literal["late", "reset", "error", "limit", "garbage", "refusal", "cut", "slow"]

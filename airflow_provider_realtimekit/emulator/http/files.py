@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, Response
 
-from airflow_provider_realtimekit.emulator.http.errors import KitError
 from airflow_provider_realtimekit.emulator.http.signed_links import FILES
-from airflow_provider_realtimekit.emulator.media.media import CONTENT_TYPES
+from airflow_provider_realtimekit.emulator.media.specs import CONTENT_TYPES
+from airflow_provider_realtimekit.emulator.world.errors import NotFoundError
 
 router = APIRouter(prefix=FILES)
 
@@ -21,7 +21,7 @@ async def download(request: Request, recording_id: str, name: str) -> Response:
         return _error(403, "SignatureDoesNotMatch", "The signature does not match the request.")
     try:
         recording = emulator.world.get(recording_id)
-    except KitError:
+    except NotFoundError:
         return _error(404, "NoSuchKey", "The specified key does not exist.")
     if verdict == "expired" or emulator.links.gone(recording):
         return _error(403, "AccessDenied", "Request has expired")

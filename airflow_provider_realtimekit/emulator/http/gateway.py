@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.routing import Match
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from airflow_provider_realtimekit.emulator.http.emulator import Emulator
 from airflow_provider_realtimekit.emulator.http.errors import gateway_error
 from airflow_provider_realtimekit.emulator.http.faults import Wire, answer_with
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.routing import Route
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-    from airflow_provider_realtimekit.emulator.http.ledger import Entry, Ledger
-    from airflow_provider_realtimekit.emulator.http.rate_limit import Allowance
+from airflow_provider_realtimekit.emulator.http.ledger import Entry, Ledger
+from airflow_provider_realtimekit.emulator.http.rate_limit import Allowance
 
 API = "/client/v4"
 CONTROL = "/_emulator"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from airflow_provider_realtimekit.emulator.world.world import World
+from airflow_provider_realtimekit.emulator.world.world import World
 
 _REMEMBERED = 20_000  # requests
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from airflow_provider_realtimekit.emulator.http.emulator import Emulator
 from airflow_provider_realtimekit.emulator.http.errors import KitError
-
-if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-    from airflow_provider_realtimekit.emulator.http.request_bodies import ListQuery
-    from airflow_provider_realtimekit.emulator.world.models import Owner, Recording
+from airflow_provider_realtimekit.emulator.http.request_bodies import ListQuery
+from airflow_provider_realtimekit.emulator.world.models import Owner, Recording
 
 
 @dataclass(frozen=True)

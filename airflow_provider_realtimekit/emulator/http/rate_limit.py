@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.settings import Settings
 
 TokenState = Literal["active", "denied", "refused"]
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_provider_realtimekit.emulator.world.models import Status
+from airflow_provider_realtimekit.emulator.http.signed_links import Links
+from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.world.models import Meeting, Output, Recording, Status
 from airflow_provider_realtimekit.emulator.world.output_files import output_name
-
-if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.http.signed_links import Links
-    from airflow_provider_realtimekit.emulator.settings import Settings
-    from airflow_provider_realtimekit.emulator.world.models import Meeting, Recording
-    from airflow_provider_realtimekit.emulator.world.output_files import Output
 
 Json = dict[str, Any]
 

@@ -6,14 +6,12 @@ import hashlib
 import hmac
 import secrets
 import time
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import Literal
 from urllib.parse import quote, urlencode
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_realtimekit.emulator.settings import Settings
-    from airflow_provider_realtimekit.emulator.world.models import Recording
+from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.world.models import Recording
 
 FILES = "/files"
 

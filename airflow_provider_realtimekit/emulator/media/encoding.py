@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from heapq import merge
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from threading import Event
+from typing import Any, NamedTuple
 
-import av
+try:
+    import av
 
-from airflow_provider_realtimekit.emulator.media import synthesis as picture
+    from airflow_provider_realtimekit.emulator.media import synthesis as picture
+except ImportError as error:
+    raise ImportError(
+        "The emulator needs PyAV and numpy to make media: pip install 'airflow-provider-realtimekit[emulator]'"
+    ) from error
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from threading import Event
-
-    from airflow_provider_realtimekit.emulator.media.media import AudioSpec, MediaSpec, VideoSpec
+from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec
 
 _MILLISECOND = Fraction(1, 1000)
 _MOST_FRAMES_A_SECOND = 10

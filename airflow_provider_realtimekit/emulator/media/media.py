@@ -1,8 +1,4 @@
-"""The files of recordings: what each holds, and the studio that makes them in the background.
-
-A file is described by a `MediaSpec`; equal specs share one file. PyAV and numpy are imported by the first
-file that is made, so that an emulator without media starts without them.
-"""
+"""The studio that makes test files in the background. Equal specs share one file."""
 
 from __future__ import annotations
 
@@ -11,67 +7,11 @@ import json
 import tarfile
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Protocol
 
-_MISSING = "The emulator needs PyAV and numpy to make media: pip install 'airflow-provider-realtimekit[emulator]'"
-
-CONTENT_TYPES = {
-    "mp4": "video/mp4",
-    "webm": "video/webm",
-    "m4a": "audio/mp4",
-    "mp3": "audio/mpeg",
-    "ogg": "audio/ogg",
-    "tar": "application/x-tar",
-}
-
-
-@dataclass(frozen=True)
-class VideoSpec:
-    """The pictures of a file."""
-
-    codec: str = "H264"
-    width: int = 1280
-    height: int = 720
-
-
-@dataclass(frozen=True)
-class AudioSpec:
-    """The sound of a file; another voice is another pitch."""
-
-    codec: str = "AAC"
-    channels: int = 2
-    voice: int = 0
-
-    @property
-    def layout(self) -> str:
-        """The channels in FFmpeg's words."""
-        return "mono" if self.channels == 1 else "stereo"
-
-
-@dataclass(frozen=True)
-class MediaSpec:
-    """A file; `container` is its ending, `timed_metadata` wraps it into a tar with its ID3 tag."""
-
-    container: str
-    seconds: float
-    video: VideoSpec | None = None
-    audio: AudioSpec | None = None
-    timed_metadata: bool = False
-
-    @property
-    def suffix(self) -> str:
-        """The ending of the file that a client gets."""
-        return "tar" if self.timed_metadata else self.container
-
-
-class Studio(Protocol):
-    """Makes files in the background."""
-
-    def make(self, spec: MediaSpec) -> Future[Path]:
-        """Return the file that `spec` describes, once it is there."""
+from airflow_provider_realtimekit.emulator.media.encoding import encode
+from airflow_provider_realtimekit.emulator.media.specs import MediaSpec
 
 
 class MediaStudio:
@@ -101,23 +41,7 @@ class MediaStudio:
             self._folder.cleanup()
 
 
-def shrunk(spec: MediaSpec) -> MediaSpec:
-    """Return the cheapest file of the same kind, for tests that move many."""
-    video = spec.video and replace(spec.video, width=64, height=36)
-    return replace(spec, seconds=1.0, video=video)
-
-
-def require_media() -> None:
-    """Raise an `ImportError` that says what to install, unless media can be made."""
-    try:
-        import airflow_provider_realtimekit.emulator.media.encoding  # noqa: F401
-    except ImportError as error:
-        raise ImportError(_MISSING) from error
-
-
 def _produce(spec: MediaSpec, path: Path, closing: Event) -> Path:
-    from airflow_provider_realtimekit.emulator.media.encoding import encode
-
     if not spec.timed_metadata:
         encode(spec, path, closing)
         return path

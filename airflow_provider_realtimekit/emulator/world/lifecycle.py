@@ -18,19 +18,13 @@ has passed, each step at the moment when it was due.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from airflow_provider_realtimekit.emulator.media.media import shrunk
-from airflow_provider_realtimekit.emulator.world.models import RecordedFile, Status
+from airflow_provider_realtimekit.emulator.media.specs import Studio, shrunk
+from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.world.models import Output, RecordedFile, Recording, Status
 from airflow_provider_realtimekit.emulator.world.output_files import outputs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from airflow_provider_realtimekit.emulator.media.media import Studio
-    from airflow_provider_realtimekit.emulator.settings import Settings
-    from airflow_provider_realtimekit.emulator.world.models import Recording
-    from airflow_provider_realtimekit.emulator.world.output_files import Output
 
 #: What each action makes of the statuses that allow it.
 ACTIONS = {

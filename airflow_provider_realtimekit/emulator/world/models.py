@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from pathlib import Path
-
-    from airflow_provider_realtimekit.emulator.world.output_files import Output
+from airflow_provider_realtimekit.emulator.media.specs import MediaSpec
 
 Kind = Literal["composite", "track"]
 
@@ -51,6 +49,17 @@ class Meeting:
     record_on_start: bool = False
     recording_config: dict[str, Any] | None = field(default=None, repr=False)
     recordings: list[Recording] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file: its name, what it holds, and where the answer names it."""
+
+    name: str
+    spec: MediaSpec
+    role: Literal["video", "audio", "layer"]
+    in_bucket: bool
+    layer: str = ""
 
 
 @dataclass(frozen=True)

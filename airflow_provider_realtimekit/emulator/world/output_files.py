@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from airflow_provider_realtimekit.emulator.media.media import AudioSpec, MediaSpec, VideoSpec
-
-if TYPE_CHECKING:
-    from airflow_provider_realtimekit.emulator.world.models import Recording
+from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec
+from airflow_provider_realtimekit.emulator.world.models import Output, Recording
 
 _SHORTEST = 0.1  # seconds: a single frame
 _SMALLEST = 16  # pixels; encoders refuse less, and odd numbers
-
-
-@dataclass(frozen=True)
-class Output:
-    """A file: its name, what it holds, and where the answer names it."""
-
-    name: str
-    spec: MediaSpec
-    role: Literal["video", "audio", "layer"]
-    in_bucket: bool
-    layer: str = ""
 
 
 def outputs(recording: Recording) -> list[Output]:

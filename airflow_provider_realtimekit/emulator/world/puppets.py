@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.world.errors import ImpossibleChangeError
 from airflow_provider_realtimekit.emulator.world.models import TERMINAL, Owner, RecordedFile, Recording, Status
 from airflow_provider_realtimekit.emulator.world.world import World
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _KNOWN = {status.value: status for status in Status}
 #: How far along each state is: a test may push a recording forward only.
@@ -43,7 +40,7 @@ class PuppetWorld(World):
         with self._lock:
             recording = self._settled(recording_id)
             if recording.state is not Status.INVOKED:
-                raise KitError(409, f"A recording that is {recording.state} cannot hang")
+                raise ImpossibleChangeError(f"A recording that is {recording.state} cannot hang")
             recording.hangs = True
 
     def expire(self, recording_id: str) -> None:
@@ -58,7 +55,7 @@ class PuppetWorld(World):
         with self._lock:
             recording = self._settled(recording_id)
             if not recording.files:
-                raise KitError(409, f"A recording that is {recording.state} has no file")
+                raise ImpossibleChangeError(f"A recording that is {recording.state} has no file")
             first, *others = recording.files
             recording.files = (RecordedFile(first.output, made), *others)
 
@@ -106,12 +103,12 @@ class PuppetWorld(World):
     def _push(self, recording: Recording, target: Status, err_message: str | None) -> None:
         now, state = self._clock(), recording.state
         if state in TERMINAL - {target}:
-            raise KitError(409, f"A recording that is {state} stays so")
+            raise ImpossibleChangeError(f"A recording that is {state} stays so")
         if target is Status.ERRORED:
             self._life.fail(recording, now, err_message or "The recording failed")
             return
         if _RANK[target] < _RANK[state]:
-            raise KitError(409, f"A recording that is {state} cannot become {target}")
+            raise ImpossibleChangeError(f"A recording that is {state} cannot become {target}")
         for step in _WAY[target]:
             if step is not recording.state and _RANK[step] >= _RANK[recording.state]:
                 self._life.move(recording, step, now)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import time
 import uuid
+from collections.abc import Callable, Iterable
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.media.specs import Studio
+from airflow_provider_realtimekit.emulator.settings import Settings
+from airflow_provider_realtimekit.emulator.world.errors import (
+    ActionNotAllowedError,
+    AlreadyRecordingError,
+    NoLiveSessionError,
+    NotFoundError,
+)
 from airflow_provider_realtimekit.emulator.world.lifecycle import Lifecycle
 from airflow_provider_realtimekit.emulator.world.models import ACTIVE, TERMINAL, Kind, Meeting, Owner, Recording
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from airflow_provider_realtimekit.emulator.media.media import Studio
-    from airflow_provider_realtimekit.emulator.settings import Settings
-
-_REFUSED = {"conflict": 409, "bad-request": 400}
 
 
 class World:
@@ -64,18 +64,22 @@ class World:
             rival = self._active(meeting, "composite")
             if rival is None or config.get("allow_multiple_recordings") or self._settings.second_start == "start":
                 return self._invoke(meeting, config, owner)
-            return self._refuse(self._settings.second_start, "The meeting is being recorded already", rival)
+            if self._settings.second_start == "accept":
+                return copy.copy(rival)
+            raise AlreadyRecordingError("The meeting is being recorded already")
 
     def start_tracks(self, owner: Owner, config: dict[str, Any]) -> Recording:
         """Start a track recording, for which somebody must be in the meeting."""
         with self._lock:
             meeting = self._meeting(config["meeting_id"], owner)
             if not meeting.participants:
-                raise KitError(400, "The meeting has no live session")
+                raise NoLiveSessionError("The meeting has no live session")
             rival = self._active(meeting, "track")
             if rival is None or self._settings.second_start == "start":
                 return self._invoke(meeting, config, owner, "track")
-            return self._refuse(self._settings.second_start, "The meeting's tracks are being recorded already", rival)
+            if self._settings.second_start == "accept":
+                return copy.copy(rival)
+            raise AlreadyRecordingError("The meeting's tracks are being recorded already")
 
     def active(self, owner: Owner, meeting_id: str) -> Recording:
         """Return the newest recording that is under way in a meeting."""
@@ -83,7 +87,7 @@ class World:
             meeting = self._meetings.get(meeting_id)
             recording = meeting and self._active(meeting)
             if not recording or not _owns(owner, recording):
-                raise KitError(404, "No active recording found for this meeting")
+                raise NotFoundError("No active recording found for this meeting")
             return copy.copy(recording)
 
     def get(self, recording_id: str, owner: Owner | None = None) -> Recording:
@@ -95,10 +99,10 @@ class World:
         """Stop, pause or resume a recording."""
         with self._lock:
             recording = self._settled(recording_id, owner)
-            if self._life.act(recording, action, self._clock(), _caller(owner)):
-                return copy.copy(recording)
-            message = f"Cannot {action} a recording that is {recording.status}"
-            return self._refuse(self._settings.idle_action, message, recording)
+            is_done = self._life.act(recording, action, self._clock(), _caller(owner))
+            if not is_done and self._settings.idle_action != "accept":
+                raise ActionNotAllowedError(f"Cannot {action} a recording that is {recording.status}")
+            return copy.copy(recording)
 
     def page(
         self, owner: Owner, keep: Callable[[Recording], bool], window: slice, *, newest_first: bool
@@ -201,22 +205,17 @@ class World:
         meeting.recordings.append(recording)
         return copy.copy(recording)
 
-    def _refuse(self, manner: str, message: str, recording: Recording) -> Recording:
-        if manner == "accept":
-            return copy.copy(recording)
-        raise KitError(_REFUSED[manner], message)
-
     def _meeting(self, meeting_id: str, owner: Owner) -> Meeting:
         meeting = self._meetings.get(meeting_id)
         if meeting is None and not self._settings.strict_meetings:
             return self.open_meeting(meeting_id, participants=["participant"], owner=owner)
         if meeting is None or meeting.owner not in (None, owner):
-            raise KitError(404, "Meeting not found")
+            raise NotFoundError("Meeting not found")
         return meeting
 
     def _known_meeting(self, meeting_id: str) -> Meeting:
         if meeting_id not in self._meetings:
-            raise KitError(404, "Meeting not found")
+            raise NotFoundError("Meeting not found")
         return self._meetings[meeting_id]
 
     def _active(self, meeting: Meeting, kind: Kind | None = None) -> Recording | None:
@@ -227,7 +226,7 @@ class World:
     def _settled(self, recording_id: str, owner: Owner | None = None) -> Recording:
         recording = self._recordings.get(recording_id)
         if recording is None or not _owns(owner, recording):
-            raise KitError(404, "Recording not found")
+            raise NotFoundError("Recording not found")
         self._settle_all([recording])
         return recording
 
