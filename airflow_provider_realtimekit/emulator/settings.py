@@ -15,7 +15,7 @@ class Settings(BaseModel):
 
     Timestamps are always real ones, so that nothing lies in the future of a client's clock. `speed` shortens the
     phases of a recording's life and lengthens its media: at 60, ten real seconds of recording end as ten minutes
-    of video, and `recording_duration` says 600. Links, retention and quota are in real seconds.
+    of video, and `recording_duration` says 600. SignedLinks, retention and quota are in real seconds.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="forbid")

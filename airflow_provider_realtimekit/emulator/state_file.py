@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-from airflow_provider_realtimekit.emulator.http.ledger import Entry, Ledger
+from airflow_provider_realtimekit.emulator.http.ledger import Ledger, LoggedRequest
 from airflow_provider_realtimekit.emulator.world.models import Meeting, Owner, Recording, Status
 from airflow_provider_realtimekit.emulator.world.world import World
 
@@ -66,7 +66,7 @@ def _meeting(kept: Json) -> Meeting:
 
 def _recording(kept: Json, meetings: dict[str, Meeting]) -> Recording:
     meeting = meetings[kept["meeting"]]
-    true = {"meeting": meeting, "owner": _owner(kept), "peers": tuple(kept["peers"]), "files": ()}
+    true = {"meeting": meeting, "owner": _owner(kept), "participants": tuple(kept["participants"]), "files": ()}
     recording = Recording(**kept | true | {"state": Status(kept["state"])})
     meeting.recordings.append(recording)
     return recording
@@ -91,6 +91,6 @@ def _dump_ledger(ledger: Ledger) -> Json:
 
 
 def _restore_ledger(ledger: Ledger, kept: Json) -> None:
-    entries = [Entry(**entry) for entry in kept["entries"]]
+    entries = [LoggedRequest(**entry) for entry in kept["entries"]]
     counts = {(operation, status): count for operation, status, count in kept["counts"]}
     ledger.restore(entries, counts, kept["file_host_saw_authorization"])

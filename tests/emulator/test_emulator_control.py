@@ -40,7 +40,7 @@ def test_a_meeting_and_its_people(control: Any, api: httpx.Client, emulator: Emu
     control("PUT", "/meetings/m", {"title": "Standup", "participants": ["ann"]})
     control("POST", "/meetings/m/join", {"participant": "bob"})
     recording_id = api.post("/recordings", json={"meeting_id": "m"}).json()["data"]["id"]
-    assert emulator.world.get(recording_id).peers == ("ann", "bob")
+    assert emulator.world.get(recording_id).participants == ("ann", "bob")
     control("POST", "/meetings/m/leave", {"participant": "ann"})
     assert emulator.world.get(recording_id).status == "RECORDING"
     control("POST", "/meetings/m/leave", {})
@@ -71,7 +71,7 @@ def test_recordings_are_driven(control: Any, emulator: EmulatorServer) -> None:
     control("POST", f"/recordings/{first}/status", {"status": "INVOKED"}, status=409)
     control("POST", f"/recordings/{first}/hang", status=409)
     control("POST", f"/recordings/{first}/expire")
-    assert emulator.links.gone(emulator.world.get(first))
+    assert emulator.links.is_file_deleted(emulator.world.get(first))
     control("POST", "/recordings/unheard-of/expire", status=404)
 
 

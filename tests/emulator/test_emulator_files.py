@@ -1,4 +1,4 @@
-"""Links and downloads."""
+"""SignedLinks and downloads."""
 
 from __future__ import annotations
 

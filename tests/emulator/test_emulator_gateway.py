@@ -9,7 +9,7 @@ import pytest
 from worlds import Clock
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
-from airflow_provider_realtimekit.emulator.http.rate_limit import Quota
+from airflow_provider_realtimekit.emulator.http.rate_limit import RateLimiter
 
 VERIFY = "/client/v4/user/tokens/verify"
 LIST = "/client/v4/accounts/account/realtime/kit/app/recordings"
@@ -109,21 +109,21 @@ def clock() -> Clock:
 
 
 def test_the_quota_is_whole_again_when_its_window_is_over(clock: Clock) -> None:
-    quota = Quota(Settings(quota=2, quota_window=300), clock)
-    assert [quota.spend("t").remaining for _ in range(2)] == [1, 0]
+    limiter = RateLimiter(Settings(quota=2, quota_window=300), clock)
+    assert [limiter.count_request("t").remaining for _ in range(2)] == [1, 0]
     clock.pass_by(299)
-    assert quota.spend("u").remaining == 1
+    assert limiter.count_request("u").remaining == 1
     clock.pass_by(1)
-    assert quota.spend("t").remaining == 1
+    assert limiter.count_request("t").remaining == 1
 
 
 def test_a_block_lasts_its_full_time_from_the_call_that_was_too_many(clock: Clock) -> None:
-    quota = Quota(Settings(quota=1, quota_window=10, quota_block=300), clock)
-    quota.spend("t")
+    limiter = RateLimiter(Settings(quota=1, quota_window=10, quota_block=300), clock)
+    limiter.count_request("t")
     clock.pass_by(5)
-    assert quota.spend("t").retry_after == 300
+    assert limiter.count_request("t").retry_after == 300
     clock.pass_by(299.5)
-    assert quota.spend("t").retry_after == 1
+    assert limiter.count_request("t").retry_after == 1
     clock.pass_by(0.5)
-    allowance = quota.spend("t")
+    allowance = limiter.count_request("t")
     assert (allowance.retry_after, allowance.remaining, allowance.resets_in) == (None, 0, 10)

@@ -66,13 +66,13 @@ class Life(RuleBasedStateMachine):
     def it_moves_only_forward(self) -> None:
         now = self.look()
         assert now.status in AFTER[self.last.status]
-        assert now.recorded >= self.last.recorded
+        assert now.recorded_seconds >= self.last.recorded_seconds
         self.last = now
 
     @invariant()
     def it_never_records_more_than_it_may_or_than_there_was_time_for(self) -> None:
         now = self.look()
-        seconds = now.seconds(self.stage.clock.now, self.speed)
+        seconds = now.recorded_seconds_at(self.stage.clock.now, self.speed)
         assert 0 <= seconds <= self.max_seconds + 1e-3
         lifetime = (now.stopped_at or self.stage.clock.now) - (now.started_at or now.invoked_at)
         assert seconds <= lifetime * self.speed + 1e-3

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator.media.media import MediaStudio
-from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec, shrunk
+from airflow_provider_realtimekit.emulator.media.media import BackgroundEncoder
+from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec, shrink
 
 ENCODING = "airflow_provider_realtimekit.emulator.media.encoding"
 SMALL = {"width": 320, "height": 180}
@@ -26,10 +26,10 @@ _NAMES = {"libvpx-vp9": "vp9", "libopus": "opus", "mp3float": "mp3", "libdav1d":
 
 
 @pytest.fixture(scope="module")
-def studio() -> Iterator[MediaStudio]:
-    studio = MediaStudio()
-    yield studio
-    studio.close()
+def encoder() -> Iterator[BackgroundEncoder]:
+    encoder = BackgroundEncoder()
+    yield encoder
+    encoder.close()
 
 
 def files_of(seconds: float, **config: Any) -> dict[str, MediaSpec]:
@@ -59,8 +59,8 @@ def decoded(path: Path) -> tuple[dict[str, Any], list[Any], Any]:
     return facts, frames, np.concatenate(sound)
 
 
-def make(studio: MediaStudio, spec: MediaSpec) -> Path:
-    return studio.make(spec).result(timeout=60)
+def make(encoder: BackgroundEncoder, spec: MediaSpec) -> Path:
+    return encoder.encode(spec).result(timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def make(studio: MediaStudio, spec: MediaSpec) -> Path:
 )
 @pytest.mark.parametrize("seconds", [0.3, 7.4])
 def test_a_composite_file_plays_to_its_true_end(
-    studio: MediaStudio, config: dict[str, Any], suffix: str, codecs: tuple[str, str], seconds: float
+    encoder: BackgroundEncoder, config: dict[str, Any], suffix: str, codecs: tuple[str, str], seconds: float
 ) -> None:
     config = config | {"video_config": config.get("video_config", {}) | SMALL}
     spec = files_of(seconds, **config)["video"]
-    path = make(studio, spec)
+    path = make(encoder, spec)
     facts, frames, _ = decoded(path)
     assert path.suffix == f".{suffix}"
     assert (facts["video"], facts["audio"]) == codecs
@@ -89,8 +89,8 @@ def test_a_composite_file_plays_to_its_true_end(
     assert (frames[0].width, frames[0].height) == (320, 180)
 
 
-def test_pictures_move_and_their_clock_runs(studio: MediaStudio) -> None:
-    _, frames, _ = decoded(make(studio, files_of(7.4, video_config=SMALL)["video"]))
+def test_pictures_move_and_their_clock_runs(encoder: BackgroundEncoder) -> None:
+    _, frames, _ = decoded(make(encoder, files_of(7.4, video_config=SMALL)["video"]))
     assert len(frames) == 74
     second, third = frames[10].to_ndarray()[:180], frames[20].to_ndarray()[:180]
     clock, disc = np.s_[20:60], np.s_[110:170]
@@ -101,9 +101,9 @@ def test_pictures_move_and_their_clock_runs(studio: MediaStudio) -> None:
 
 @pytest.mark.parametrize("codec", ["AAC", "MP3"])
 @pytest.mark.parametrize("channel", ["mono", "stereo"])
-def test_the_sound_can_be_had_apart(studio: MediaStudio, codec: str, channel: str) -> None:
+def test_the_sound_can_be_had_apart(encoder: BackgroundEncoder, codec: str, channel: str) -> None:
     files = files_of(20, audio_config={"codec": codec, "channel": channel, "export_file": True}, video_config=SMALL)
-    path = make(studio, files["audio"])
+    path = make(encoder, files["audio"])
     facts, frames, sound = decoded(path)
     assert path.suffix == {"AAC": ".m4a", "MP3": ".mp3"}[codec]
     assert (facts["audio"], frames) == ({"AAC": "aac", "MP3": "mp3"}[codec], [])
@@ -120,8 +120,8 @@ def test_the_sound_can_be_had_apart(studio: MediaStudio, codec: str, channel: st
 @pytest.mark.parametrize(
     ("container", "codec", "packet"), [("m4a", "AAC", 1024), ("mp3", "MP3", 1152), ("ogg", "VORBIS", 1024)]
 )
-def test_sound_repeats_without_a_click(studio: MediaStudio, container: str, codec: str, packet: int) -> None:
-    _, _, sound = decoded(make(studio, MediaSpec(container, 25.0, None, AudioSpec(codec))))
+def test_sound_repeats_without_a_click(encoder: BackgroundEncoder, container: str, codec: str, packet: int) -> None:
+    _, _, sound = decoded(make(encoder, MediaSpec(container, 25.0, None, AudioSpec(codec))))
     loop = round(8 * 48_000 / packet) * packet
     first, second = sound[2 * packet : loop], sound[loop + 2 * packet : 2 * loop]
     assert np.abs(first - second).max() < 0.01
@@ -145,8 +145,8 @@ def test_the_configuration_decides_which_files_there_are(config: dict[str, Any],
     assert {role: spec.suffix for role, spec in files_of(10, **config).items()} == roles
 
 
-def test_an_interactive_recording_is_a_tar_with_its_media_and_an_id3_tag(studio: MediaStudio) -> None:
-    path = make(studio, files_of(1, interactive_config={"type": "ID3"}, video_config=SMALL)["video"])
+def test_an_interactive_recording_is_a_tar_with_its_media_and_an_id3_tag(encoder: BackgroundEncoder) -> None:
+    path = make(encoder, files_of(1, interactive_config={"type": "ID3"}, video_config=SMALL)["video"])
     with tarfile.open(path) as tar:
         assert tar.getnames() == ["recording.mp4", "recording.id3"]
         tag = tar.extractfile("recording.id3").read()
@@ -162,14 +162,14 @@ def test_an_interactive_recording_is_a_tar_with_its_media_and_an_id3_tag(studio:
     ("size", "made"), [({}, (1280, 720)), ({"width": 641, "height": 1}, (642, 16)), ({"width": 1920}, (1920, 720))]
 )
 def test_the_size_is_the_one_asked_for_or_the_next_that_can_be_encoded(
-    studio: MediaStudio, size: dict[str, int], made: tuple[int, int]
+    encoder: BackgroundEncoder, size: dict[str, int], made: tuple[int, int]
 ) -> None:
-    _, frames, _ = decoded(make(studio, files_of(0.2, video_config=size)["video"]))
+    _, frames, _ = decoded(make(encoder, files_of(0.2, video_config=size)["video"]))
     assert (frames[0].width, frames[0].height) == made
 
 
-def test_hours_cost_no_more_frames_than_a_minute(studio: MediaStudio) -> None:
-    path = make(studio, MediaSpec("mp4", 3600.0, VideoSpec(width=64, height=36), AudioSpec()))
+def test_hours_cost_no_more_frames_than_a_minute(encoder: BackgroundEncoder) -> None:
+    path = make(encoder, MediaSpec("mp4", 3600.0, VideoSpec(width=64, height=36), AudioSpec()))
     with av.open(str(path)) as container:
         assert container.duration / av.time_base == pytest.approx(3600, abs=0.1)
         video = container.streams.video[0]
@@ -180,50 +180,50 @@ def test_hours_cost_no_more_frames_than_a_minute(studio: MediaStudio) -> None:
     assert path.stat().st_size < 300e6
 
 
-def test_a_track_is_opus_in_webm_and_each_voice_its_own(studio: MediaStudio) -> None:
+def test_a_track_is_opus_in_webm_and_each_voice_its_own(encoder: BackgroundEncoder) -> None:
     stage = Stage()
     stage.world.open_meeting("standup", participants=["ann", "bob"])
     recording_id = stage.world.start_tracks(OWNER, {"meeting_id": "standup"}).id
     stage.clock.pass_by(2 + 6.5)
     files = stage.world.act(OWNER, recording_id, "stop").files
-    paths = [make(studio, file.output.spec) for file in files]
+    paths = [make(encoder, file.output.spec) for file in files]
     facts, frames, _ = decoded(paths[0])
     assert (facts["audio"], frames, paths[0].suffix) == ("opus", [], ".webm")
     assert facts["heard"] == pytest.approx(6.5, abs=0.1)
     assert paths[0].read_bytes() != paths[1].read_bytes()
 
 
-def test_equal_specs_share_one_file_and_give_the_same_bytes_anywhere(studio: MediaStudio) -> None:
+def test_equal_specs_share_one_file_and_give_the_same_bytes_anywhere(encoder: BackgroundEncoder) -> None:
     spec = MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())
-    path = make(studio, spec)
-    assert make(studio, MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())) == path
-    another = MediaStudio()
+    path = make(encoder, spec)
+    assert make(encoder, MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())) == path
+    another = BackgroundEncoder()
     assert make(another, spec).read_bytes() == path.read_bytes()
     another.close()
 
 
 def test_a_studio_that_closes_drops_its_work() -> None:
-    studio = MediaStudio()
-    files = [studio.make(MediaSpec("mp4", 80_000.0 + number, None, AudioSpec())) for number in range(2)]
+    encoder = BackgroundEncoder()
+    files = [encoder.encode(MediaSpec("mp4", 80_000.0 + number, None, AudioSpec())) for number in range(2)]
     while not files[0].running():
         time.sleep(0.001)
     began = time.monotonic()
-    studio.close()
+    encoder.close()
     assert time.monotonic() - began < 2
     assert files[1].cancelled()
 
 
 def test_the_folder_goes_with_the_studio() -> None:
-    studio = MediaStudio()
-    path = make(studio, MediaSpec("mp3", 0.1, None, AudioSpec("MP3")))
+    encoder = BackgroundEncoder()
+    path = make(encoder, MediaSpec("mp3", 0.1, None, AudioSpec("MP3")))
     assert path.parent.is_dir()
-    studio.close()
+    encoder.close()
     assert not path.parent.exists()
 
 
 def test_a_tiny_file_is_a_second_of_the_same_kind() -> None:
     spec = files_of(3600, video_config={"codec": "VP8"})["video"]
-    assert shrunk(spec) == MediaSpec("webm", 1.0, VideoSpec("VP8", 64, 36), AudioSpec("VORBIS"))
+    assert shrink(spec) == MediaSpec("webm", 1.0, VideoSpec("VP8", 64, 36), AudioSpec("VORBIS"))
 
 
 def test_a_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_a_recording_lives_from_invoked_to_uploaded(stage: Stage) -> None:
     assert uploaded.started_at == uploaded.invoked_at + 2
     assert uploaded.stopped_at == uploaded.invoked_at + 100
     assert uploaded.uploaded_at == uploaded.invoked_at + 103
-    assert uploaded.recorded == 98
+    assert uploaded.recorded_seconds == 98
 
 
 def test_steps_that_nobody_saw_are_made_up_for_at_their_own_times(stage: Stage) -> None:
@@ -55,7 +55,7 @@ def test_a_pause_counts_neither_as_duration_nor_towards_max_seconds(stage: Stage
     assert stage.status_after(9.9, recording_id) == "RECORDING"
     assert stage.status_after(0.2, recording_id) == "UPLOADING"
     recording = stage.world.get(recording_id)
-    assert recording.recorded == pytest.approx(60)
+    assert recording.recorded_seconds == pytest.approx(60)
     assert recording.started_at == recording.invoked_at + 2
 
 
@@ -108,7 +108,7 @@ def test_a_meeting_that_stays_empty_for_a_minute_ends_its_recording(stage: Stage
     assert stage.status_after(0.2, recording_id) == "UPLOADING"
     recording = stage.world.get(recording_id)
     assert recording.stop_reason == {"reason": "ALL_PEERS_LEFT"}
-    assert recording.recorded == pytest.approx(28 + 120 + 60)
+    assert recording.recorded_seconds == pytest.approx(28 + 120 + 60)
 
 
 def test_who_comes_back_within_the_minute_keeps_the_recording_alive(stage: Stage) -> None:
@@ -144,7 +144,7 @@ def test_record_on_start_records_from_the_first_to_join_and_only_once(stage: Sta
     stage.world.join("standup", "bob")
     (recording,) = stage.world.recordings()
     assert recording.start_reason == {"reason": "RECORD_ON_START"}
-    assert recording.peers == ("ann", "bob")
+    assert recording.participants == ("ann", "bob")
     stage.world.jump(recording.id, "UPLOADED")
     stage.world.join("standup", "cid")
     assert len(stage.world.recordings()) == 1
@@ -288,20 +288,20 @@ def test_an_unknown_status_hides_the_true_one_until_the_next_jump(stage: Stage) 
 
 
 def test_uploading_lasts_until_the_file_is_made(stage: Stage) -> None:
-    stage.studio.at_once = False
+    stage.encoder.at_once = False
     recording_id = stage.start()
     stage.world.act(OWNER, recording_id, "stop")
     assert stage.status_after(100, recording_id) == "UPLOADING"
-    ((_, future),) = stage.studio.made
+    ((_, future),) = stage.encoder.made
     future.set_result(None)
     assert stage.world.get(recording_id).status == "UPLOADED"
 
 
 def test_a_file_that_cannot_be_made_fails_the_recording(stage: Stage) -> None:
-    stage.studio.at_once = False
+    stage.encoder.at_once = False
     recording_id = stage.start()
     stage.world.act(OWNER, recording_id, "stop")
-    stage.studio.made[0][1].set_exception(OSError("disk full"))
+    stage.encoder.made[0][1].set_exception(OSError("disk full"))
     assert stage.status_after(3, recording_id) == "ERRORED"
     assert stage.world.get(recording_id).err_message == "A file could not be made"
 
@@ -313,9 +313,9 @@ def test_speed_shortens_the_phases_and_lengthens_the_media() -> None:
     assert stage.status_after(59, recording_id) == "RECORDING"
     assert stage.status_after(1.01, recording_id) == "UPLOADING"
     recording = stage.world.get(recording_id)
-    assert recording.recorded == pytest.approx(3600, abs=0.01)
+    assert recording.recorded_seconds == pytest.approx(3600, abs=0.01)
     assert recording.stopped_at - recording.started_at == pytest.approx(60)
-    assert stage.studio.made[0][0].seconds == 3600.0
+    assert stage.encoder.made[0][0].seconds == 3600.0
 
 
 def test_a_setting_that_changes_does_not_rewrite_the_past(stage: Stage) -> None:
@@ -327,7 +327,7 @@ def test_a_setting_that_changes_does_not_rewrite_the_past(stage: Stage) -> None:
     stage.world.act(OWNER, recording_id, "pause")
     stage.settings.empty_seconds = 1
     recording = stage.world.get(recording_id)
-    assert (recording.status, recording.recorded) == ("UPLOADING", 18)
+    assert (recording.status, recording.recorded_seconds) == ("UPLOADING", 18)
     assert recording.stopped_at == stage.clock.now
 
 
@@ -343,7 +343,7 @@ def test_seeded_recordings_are_in_the_status_asked_for(stage: Stage) -> None:
     for status in ("INVOKED", "RECORDING", "PAUSED", "UPLOADING", "UPLOADED", "ERRORED", "TRANSCODING"):
         (recording_id,) = stage.world.seed(1, status, seconds=90)
         assert stage.world.get(recording_id).status == status
-    assert stage.studio.made[-1][0].seconds == 90
+    assert stage.encoder.made[-1][0].seconds == 90
     (recording_id,) = stage.world.seed(1, owner=("account", "app"))
     assert stage.world.get(recording_id, OWNER).start_reason["caller"]["name"] == "app"
 

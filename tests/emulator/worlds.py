@@ -24,14 +24,14 @@ class Clock:
         self.now += seconds
 
 
-class PaperStudio:
+class FakeEncoder:
     """Makes nothing; a file is there as soon as `develop` says so."""
 
     def __init__(self, *, at_once: bool = True) -> None:
         self.at_once = at_once
         self.made: list[tuple[MediaSpec, Future[Path]]] = []
 
-    def make(self, spec: MediaSpec) -> Future[Path]:
+    def encode(self, spec: MediaSpec) -> Future[Path]:
         future: Future[Path] = Future()
         self.made.append((spec, future))
         if self.at_once:
@@ -44,9 +44,9 @@ class Stage:
 
     def __init__(self, **settings: object) -> None:
         self.clock = Clock()
-        self.studio = PaperStudio()
+        self.encoder = FakeEncoder()
         self.settings = Settings(**settings)
-        self.world = PuppetWorld(self.settings, self.studio, self.clock)
+        self.world = PuppetWorld(self.settings, self.encoder, self.clock)
 
     def start(self, meeting_id: str = "standup", **config: object) -> str:
         return self.world.start(OWNER, {"meeting_id": meeting_id, **config}).id

@@ -17,10 +17,15 @@ from airflow_provider_realtimekit.emulator.http import control_routes as control
 from airflow_provider_realtimekit.emulator.http import files
 from airflow_provider_realtimekit.emulator.http import request_bodies as schema
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-from airflow_provider_realtimekit.emulator.http.errors import KitError, gateway_error, kit_error, status_of
+from airflow_provider_realtimekit.emulator.http.errors import (
+    ApiError,
+    api_error_response,
+    gateway_error_response,
+    status_of,
+)
 from airflow_provider_realtimekit.emulator.http.gateway import API, Gateway
 from airflow_provider_realtimekit.emulator.http.listing import list_page
-from airflow_provider_realtimekit.emulator.http.responses import Answers
+from airflow_provider_realtimekit.emulator.http.responses import RecordingResponses
 from airflow_provider_realtimekit.emulator.world.errors import WorldError
 from airflow_provider_realtimekit.emulator.world.models import Owner
 
@@ -34,16 +39,16 @@ class _Call:
 
     emulator: Emulator
     owner: Owner
-    answers: Answers
+    responses: RecordingResponses
 
 
 async def _call(request: Request, account_id: str, app_id: str) -> _Call:
     emulator: Emulator = request.app.state.emulator
     if emulator.settings.app not in (None, app_id):
-        raise KitError(404, "App not found")
+        raise ApiError(404, "App not found")
     host = str(request.base_url).rstrip("/")
-    answers = Answers(emulator.settings, emulator.links, host, emulator.clock())
-    return _Call(emulator, Owner(account_id, app_id), answers)
+    responses = RecordingResponses(emulator.settings, emulator.links, host, emulator.clock())
+    return _Call(emulator, Owner(account_id, app_id), responses)
 
 
 Call = Annotated[_Call, Depends(_call)]
@@ -57,37 +62,37 @@ ActionBody = Annotated[schema.ActionBody, Body()]
 async def list_recordings(call: Call, query: ListQuery) -> Response:
     """Return one page of an app's recordings."""
     page = list_page(call.emulator, call.owner, query)
-    return _success([call.answers.listed(recording) for recording in page.recordings], paging=page.paging())
+    return _success([call.responses.listed(recording) for recording in page.recordings], paging=page.paging())
 
 
 @router.post(_RECORDINGS, name="start")
 async def start(call: Call, body: StartBody) -> Response:
     """Start a recording of a meeting."""
-    return _success(call.answers.full(call.emulator.world.start(call.owner, body.config())))
+    return _success(call.responses.full(call.emulator.world.start(call.owner, body.config())))
 
 
 @router.post(f"{_RECORDINGS}/track", name="start_track")
 async def start_track(call: Call, body: TrackStartBody) -> Response:
     """Start a recording of each participant's sound."""
-    return _success(call.answers.track_start(call.emulator.world.start_tracks(call.owner, body.config())))
+    return _success(call.responses.track_start(call.emulator.world.start_tracks(call.owner, body.config())))
 
 
 @router.get(f"{_RECORDINGS}/active-recording/{{meeting_id}}", name="active")
 async def active(call: Call, meeting_id: str) -> Response:
     """Return the recording that is under way in a meeting."""
-    return _success(call.answers.brief(call.emulator.world.active(call.owner, meeting_id)))
+    return _success(call.responses.short(call.emulator.world.active(call.owner, meeting_id)))
 
 
 @router.get(f"{_RECORDINGS}/{{recording_id}}", name="get")
 async def get(call: Call, recording_id: str) -> Response:
     """Return a recording."""
-    return _success(call.answers.full(call.emulator.world.get(recording_id, call.owner)))
+    return _success(call.responses.full(call.emulator.world.get(recording_id, call.owner)))
 
 
 @router.put(f"{_RECORDINGS}/{{recording_id}}", name="action")
 async def act(call: Call, recording_id: str, body: ActionBody) -> Response:
     """Stop, pause or resume a recording."""
-    return _success(call.answers.full(call.emulator.world.act(call.owner, recording_id, body.action)))
+    return _success(call.responses.full(call.emulator.world.act(call.owner, recording_id, body.action)))
 
 
 @router.get("/user/tokens/verify", name="verify")
@@ -105,7 +110,7 @@ def create_app(emulator: Emulator) -> ASGIApp:
     app.state.emulator = emulator
     for part in (router, files.router, control.router):
         app.include_router(part)
-    app.exception_handler(KitError)(_refused)
+    app.exception_handler(ApiError)(_refused)
     app.exception_handler(WorldError)(_refused_by_the_world)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_unrouted)
@@ -117,24 +122,24 @@ def _success(data: Any, **more: Any) -> Response:
     return JSONResponse({"success": True, "data": data, **more})
 
 
-async def _refused(_: Request, error: KitError) -> Response:
-    return kit_error(error.status, error.message)
+async def _refused(_: Request, error: ApiError) -> Response:
+    return api_error_response(error.status, error.message)
 
 
 async def _refused_by_the_world(request: Request, error: WorldError) -> Response:
-    return kit_error(status_of(error, request.app.state.emulator.settings), str(error))
+    return api_error_response(status_of(error, request.app.state.emulator.settings), str(error))
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     """Answer 400 with the first thing that is wrong, and without what the client sent: it may be a secret."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:])
-    return kit_error(400, f"{place}: {first['msg']}" if place else first["msg"])
+    return api_error_response(400, f"{place}: {first['msg']}" if place else first["msg"])
 
 
 async def _unrouted(request: Request, error: HTTPException) -> Response:
     if not request.url.path.startswith(API):
         return PlainTextResponse(error.detail, error.status_code)
     if error.status_code == 405:
-        return gateway_error(405, 7001, f"Method {request.method} not available for that URI.")
-    return gateway_error(error.status_code, 7000, "No route for that URI")
+        return gateway_error_response(405, 7001, f"Method {request.method} not available for that URI.")
+    return gateway_error_response(error.status_code, 7000, "No route for that URI")

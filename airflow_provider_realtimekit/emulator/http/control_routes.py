@@ -27,7 +27,7 @@ from fastapi import APIRouter, Body, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.http.errors import ApiError
 from airflow_provider_realtimekit.emulator.http.faults import Fault, RandomFaults
 from airflow_provider_realtimekit.emulator.http.gateway import CONTROL
 from airflow_provider_realtimekit.emulator.http.rate_limit import TokenState
@@ -41,15 +41,15 @@ def _emulator(request: Request) -> Emulator:
     return emulator
 
 
-Handle = Annotated[Emulator, Depends(_emulator)]
+CurrentEmulator = Annotated[Emulator, Depends(_emulator)]
 FaultBody = Annotated[Fault, Body()]
 
 
-class _Order(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class _OwnedOrder(_Order):
+class _OwnedBody(_Body):
     account_id: str | None = None
     app_id: str | None = None
 
@@ -59,7 +59,7 @@ class _OwnedOrder(_Order):
         return Owner(account_id, app_id) if account_id and app_id else None
 
 
-class MeetingOrder(_OwnedOrder):
+class MeetingBody(_OwnedBody):
     """A meeting to open; without an account and an app it is in all of them."""
 
     title: str | None = None
@@ -68,13 +68,13 @@ class MeetingOrder(_OwnedOrder):
     recording_config: dict[str, Any] | None = None
 
 
-class PersonOrder(_Order):
+class PersonBody(_Body):
     """Who joins or leaves."""
 
     participant: str | None = None
 
 
-class SeedOrder(_OwnedOrder):
+class SeedBody(_OwnedBody):
     """Recordings to make, each in its own meeting unless one is named."""
 
     count: Annotated[int, Field(ge=1)] = 1
@@ -83,14 +83,14 @@ class SeedOrder(_OwnedOrder):
     seconds: float = 60
 
 
-class StatusOrder(_Order):
+class StatusBody(_Body):
     """The status to push a recording to."""
 
     status: str
     err_message: str | None = None
 
 
-class TokenOrder(_Order):
+class TokenBody(_Body):
     """What a token is to be good for."""
 
     token: str
@@ -98,129 +98,129 @@ class TokenOrder(_Order):
 
 
 @router.get("/settings")
-def read_settings(emulator: Handle) -> dict[str, Any]:
+def read_settings(emulator: CurrentEmulator) -> dict[str, Any]:
     """Return all settings."""
     return emulator.settings.model_dump()
 
 
 @router.patch("/settings")
-def change_settings(emulator: Handle, changes: dict[str, Any]) -> dict[str, Any]:
+def change_settings(emulator: CurrentEmulator, changes: dict[str, Any]) -> dict[str, Any]:
     """Change some settings."""
     try:
         emulator.configure(**changes)
     except ValidationError as error:
-        raise KitError(400, str(error)) from error
+        raise ApiError(400, str(error)) from error
     return emulator.settings.model_dump()
 
 
 @router.put("/meetings/{meeting_id}")
-def open_meeting(emulator: Handle, meeting_id: str, order: MeetingOrder) -> dict[str, Any]:
+def open_meeting(emulator: CurrentEmulator, meeting_id: str, body: MeetingBody) -> dict[str, Any]:
     """Open a meeting, or change a known one."""
     emulator.world.open_meeting(
         meeting_id,
-        title=order.title,
-        participants=order.participants,
-        record_on_start=order.record_on_start,
-        recording_config=order.recording_config,
-        owner=order.owner(emulator),
+        title=body.title,
+        participants=body.participants,
+        record_on_start=body.record_on_start,
+        recording_config=body.recording_config,
+        owner=body.owner(emulator),
     )
     return {"id": meeting_id}
 
 
 @router.post("/meetings/{meeting_id}/join")
-def join(emulator: Handle, meeting_id: str, order: PersonOrder) -> dict[str, Any]:
+def join(emulator: CurrentEmulator, meeting_id: str, body: PersonBody) -> dict[str, Any]:
     """Let somebody into a meeting."""
-    emulator.world.join(meeting_id, order.participant or str(uuid.uuid4()))
+    emulator.world.join(meeting_id, body.participant or str(uuid.uuid4()))
     return {"id": meeting_id}
 
 
 @router.post("/meetings/{meeting_id}/leave")
-def leave(emulator: Handle, meeting_id: str, order: PersonOrder) -> dict[str, Any]:
+def leave(emulator: CurrentEmulator, meeting_id: str, body: PersonBody) -> dict[str, Any]:
     """Let somebody leave a meeting, or everybody."""
-    emulator.world.leave(meeting_id, order.participant)
+    emulator.world.leave(meeting_id, body.participant)
     return {"id": meeting_id}
 
 
 @router.post("/recordings")
-def seed(emulator: Handle, order: SeedOrder) -> dict[str, Any]:
+def seed(emulator: CurrentEmulator, body: SeedBody) -> dict[str, Any]:
     """Make recordings, and return their ids."""
     ids = emulator.world.seed(
-        order.count,
-        order.status,
-        meeting_id=order.meeting_id,
-        seconds=order.seconds,
-        owner=order.owner(emulator),
+        body.count,
+        body.status,
+        meeting_id=body.meeting_id,
+        seconds=body.seconds,
+        owner=body.owner(emulator),
     )
     return {"ids": ids}
 
 
 @router.post("/recordings/{recording_id}/status")
-def jump(emulator: Handle, recording_id: str, order: StatusOrder) -> dict[str, Any]:
+def jump(emulator: CurrentEmulator, recording_id: str, body: StatusBody) -> dict[str, Any]:
     """Push a recording to a status."""
-    recording = emulator.world.jump(recording_id, order.status, order.err_message)
+    recording = emulator.world.jump(recording_id, body.status, body.err_message)
     return {"id": recording.id, "status": recording.status}
 
 
 @router.post("/recordings/{recording_id}/hang")
-def hang(emulator: Handle, recording_id: str) -> dict[str, Any]:
+def hang(emulator: CurrentEmulator, recording_id: str) -> dict[str, Any]:
     """Leave a recording in INVOKED."""
     emulator.world.hang(recording_id)
     return {"id": recording_id}
 
 
 @router.post("/recordings/{recording_id}/expire")
-def expire(emulator: Handle, recording_id: str) -> dict[str, Any]:
+def expire(emulator: CurrentEmulator, recording_id: str) -> dict[str, Any]:
     """Delete the files of a recording from the bucket."""
     emulator.world.expire(recording_id)
     return {"id": recording_id}
 
 
 @router.post("/uploads/finish")
-def finish_uploads(emulator: Handle) -> dict[str, Any]:
+def finish_uploads(emulator: CurrentEmulator) -> dict[str, Any]:
     """End all uploads now, and return the ids of their recordings."""
     return {"ids": emulator.world.finish_uploads()}
 
 
 @router.get("/faults")
-def read_faults(emulator: Handle) -> list[Fault]:
+def read_faults(emulator: CurrentEmulator) -> list[Fault]:
     """Return the faults in force."""
     return emulator.faults.pending()
 
 
 @router.post("/faults")
-def add_fault(emulator: Handle, fault: FaultBody) -> Fault:
+def add_fault(emulator: CurrentEmulator, fault: FaultBody) -> Fault:
     """Put a fault in force."""
     return emulator.faults.add(fault)
 
 
 @router.put("/faults/random")
-def set_random_faults(emulator: Handle, faults: Annotated[RandomFaults, Body()]) -> RandomFaults:
+def set_random_faults(emulator: CurrentEmulator, faults: Annotated[RandomFaults, Body()]) -> RandomFaults:
     """Let things go wrong by chance, in place of what chance brought before."""
     return emulator.faults.randomly(faults)
 
 
 @router.delete("/faults")
-def clear_faults(emulator: Handle) -> dict[str, Any]:
+def clear_faults(emulator: CurrentEmulator) -> dict[str, Any]:
     """Let everything go right again."""
     emulator.faults.clear()
     return {}
 
 
 @router.put("/tokens")
-def set_token(emulator: Handle, order: TokenOrder) -> dict[str, Any]:
+def set_token(emulator: CurrentEmulator, body: TokenBody) -> dict[str, Any]:
     """Change what a token is good for."""
-    emulator.tokens.set_state(order.token, order.state)
-    return {"state": order.state}
+    emulator.tokens.set_state(body.token, body.state)
+    return {"state": body.state}
 
 
 @router.get("/ledger")
-def read_ledger(emulator: Handle) -> dict[str, Any]:
+def read_ledger(emulator: CurrentEmulator) -> dict[str, Any]:
     """Return what was asked, and what became of the recordings."""
     return emulator.ledger.summary(emulator.world)
 
 
 @router.post("/reset")
-def reset(emulator: Handle) -> dict[str, Any]:
+def reset(emulator: CurrentEmulator) -> dict[str, Any]:
     """Return to the beginning."""
     emulator.reset()
     return {}

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from airflow_provider_realtimekit.emulator.http.faults import Faults
 from airflow_provider_realtimekit.emulator.http.ledger import Ledger
-from airflow_provider_realtimekit.emulator.http.rate_limit import Quota, Tokens
-from airflow_provider_realtimekit.emulator.http.signed_links import Links
-from airflow_provider_realtimekit.emulator.media.media import MediaStudio
+from airflow_provider_realtimekit.emulator.http.rate_limit import RateLimiter, TokenStates
+from airflow_provider_realtimekit.emulator.http.signed_links import SignedLinks
+from airflow_provider_realtimekit.emulator.media.media import BackgroundEncoder
 from airflow_provider_realtimekit.emulator.settings import Settings
 from airflow_provider_realtimekit.emulator.world.puppets import PuppetWorld
 
@@ -21,18 +21,18 @@ class Emulator:
         self.settings = (settings or Settings()).model_copy(deep=True)
         self.clock = clock
         self._initially = self.settings.model_copy(deep=True)
-        self._studio = MediaStudio()
-        self.world = PuppetWorld(self.settings, self._studio, clock)
-        self.links = Links(self.settings, clock)
-        self.tokens = Tokens(self.settings)
-        self.quota = Quota(self.settings, clock)
+        self._encoder = BackgroundEncoder()
+        self.world = PuppetWorld(self.settings, self._encoder, clock)
+        self.links = SignedLinks(self.settings, clock)
+        self.tokens = TokenStates(self.settings)
+        self.rate_limiter = RateLimiter(self.settings, clock)
         self.faults = Faults()
         self.ledger = Ledger(clock)
 
     def reset(self) -> None:
         """Return to the beginning: no meetings, recordings, faults or records, and the first settings."""
         self.configure(**self._initially.model_dump())
-        for part in (self.world, self.tokens, self.quota, self.ledger):
+        for part in (self.world, self.tokens, self.rate_limiter, self.ledger):
             part.reset()
         self.faults.clear()
 
@@ -44,4 +44,4 @@ class Emulator:
 
     def close(self) -> None:
         """Remove the files."""
-        self._studio.close()
+        self._encoder.close()

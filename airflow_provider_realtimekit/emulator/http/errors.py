@@ -19,7 +19,7 @@ _STATUSES: dict[type[WorldError], int] = {NotFoundError: 404, NoLiveSessionError
 _CHOSEN_STATUSES = {"conflict": 409, "bad-request": 400}
 
 
-class KitError(Exception):
+class ApiError(Exception):
     """RealtimeKit refuses a request."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -37,12 +37,12 @@ def status_of(error: WorldError, settings: Settings) -> int:
     return _STATUSES[type(error)]
 
 
-def kit_error(status: int, message: str) -> JSONResponse:
+def api_error_response(status: int, message: str) -> JSONResponse:
     """Return an error as RealtimeKit words it."""
     return JSONResponse({"success": False, "error": {"code": status, "message": message}}, status)
 
 
-def gateway_error(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def gateway_error_response(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """Return an error as Cloudflare's gateway words it."""
     body = {"success": False, "errors": [{"code": code, "message": message}], "messages": [], "result": None}
     return JSONResponse(body, status, headers)

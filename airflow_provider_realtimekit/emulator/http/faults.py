@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Operation = Literal["list", "start", "active", "get", "action", "start_track", "verify", "download", "unknown"]
-Kind = Literal["late", "reset", "error", "limit", "garbage", "refusal", "cut", "slow"]
+FaultKind = Literal["late", "reset", "error", "limit", "garbage", "refusal", "cut", "slow"]
 
 _PIECES_A_SECOND = 10
 # What the answer that tells of one recording is long, about.
@@ -55,11 +55,11 @@ class Fault(BaseModel):
     no_ranges: bool = Field(False, description="answer as a host that knows nothing of parts")
 
     @property
-    def replaces(self) -> bool:
+    def has_own_response(self) -> bool:
         """Whether the true answer is replaced by another."""
         return self.status is not None or self.body is not None
 
-    def response(self) -> Response:
+    def create_response(self) -> Response:
         """Return the answer that replaces the true one."""
         textual = self.body is None or isinstance(self.body, str)
         content = (self.body or "") if textual else json.dumps(self.body)
@@ -78,8 +78,8 @@ class RandomFaults(BaseModel):
     seed: int = 0
     probability: Annotated[float, Field(ge=0, le=1, description="how likely a request is to meet a fault")] = 0.1
     operations: tuple[Operation, ...] = Field(get_args(Operation), description="all others are left alone")
-    kinds: tuple[Kind, ...] = Field(
-        get_args(Kind),
+    kinds: tuple[FaultKind, ...] = Field(
+        get_args(FaultKind),
         min_length=1,
         description="late: delayed; reset; error: 500 to 504; limit: 429; garbage: not JSON; "
         "refusal: 200 that says no; cut: ends early; slow: comes in pieces",
@@ -100,8 +100,8 @@ class RandomFaults(BaseModel):
         when = "before" if kind == "limit" else chance.choice(("before", "after"))
         return Fault.model_validate({"operation": operation, "when": when, **self._fields(kind, chance)})
 
-    def _fields(self, kind: Kind, chance: random.Random) -> dict[str, Any]:
-        fields: dict[Kind, dict[str, Any]] = {
+    def _fields(self, kind: FaultKind, chance: random.Random) -> dict[str, Any]:
+        fields: dict[FaultKind, dict[str, Any]] = {
             "late": {"delay": self.seconds},
             "reset": {"reset": True},
             "error": {"status": chance.choice((500, 502, 503, 504)), "body": "<html>The server is unwell</html>"},
@@ -149,7 +149,7 @@ class Faults:
         with self._lock:
             return [fault.model_copy() for fault in self._faults]
 
-    def take(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         """Return the fault that hits a request, and count it down."""
         with self._lock:
             fault = next((fault for fault in self._faults if fault.operation in ("any", operation)), None)
@@ -172,7 +172,7 @@ class Faults:
         return self._random.draw(operation, number)
 
 
-class Wire:
+class ClientConnection:
     """A `send` that can also break the connection, for which ASGI has no words."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -211,12 +211,12 @@ class Wire:
             pass
 
 
-class _Spoiled:
+class _FaultySend:
     """A `send` that delivers an answer as badly as a fault demands."""
 
-    def __init__(self, fault: Fault, wire: Wire) -> None:
+    def __init__(self, fault: Fault, connection: ClientConnection) -> None:
         self._fault = fault
-        self._wire = wire
+        self._connection = connection
         self._left = min((limit for limit in (fault.cut, fault.length) if limit is not None), default=sys.maxsize)
         self._owed = fault.length or 0
         self._closed = False
@@ -227,7 +227,7 @@ class _Spoiled:
         if message["type"] == "http.response.start":
             if self._fault.when == "after":
                 await asyncio.sleep(self._fault.delay)
-            await self._wire({**message, "headers": self._headers(message["headers"])})
+            await self._connection({**message, "headers": self._headers(message["headers"])})
         else:
             await self._deliver(message)
 
@@ -250,33 +250,35 @@ class _Spoiled:
         self._closed = len(piece) < len(body) or whole or (not more and self._owed > 0)
         await self._drip({**message, "body": piece, "more_body": not whole and (self._closed or more)})
         if self._closed and not whole:
-            await self._wire.close()
+            await self._connection.close()
 
     async def _drip(self, message: Message) -> None:
         body, rate = message["body"], self._fault.rate
         while rate and body:
             size = max(1, int(rate / _PIECES_A_SECOND))
-            await self._wire({**message, "body": body[:size], "more_body": True})
+            await self._connection({**message, "body": body[:size], "more_body": True})
             await asyncio.sleep(min(size, len(body)) / rate)
             body = body[size:]
-        await self._wire({**message, "body": body})
+        await self._connection({**message, "body": body})
 
 
-async def answer_with(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, wire: Wire) -> None:
+async def respond_with_fault(
+    fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, connection: ClientConnection
+) -> None:
     """Let an application answer a request as well as the fault allows."""
     if fault.when == "before":
         if not fault.reset:
             receive = await _read_ahead(receive)
         await asyncio.sleep(fault.delay)
-    elif fault.replaces or fault.reset:
+    elif fault.has_own_response or fault.reset:
         await app(scope, receive, _discard)
     if fault.reset:
-        await _reset(fault, wire)
+        await _reset(fault, connection)
         return
-    answer = fault.response() if fault.replaces else app
+    answer = fault.create_response() if fault.has_own_response else app
     if fault.no_ranges:
         scope = {**scope, "headers": [header for header in scope["headers"] if header[0] not in _RANGE_HEADERS]}
-    await answer(scope, receive, _Spoiled(fault, wire))
+    await answer(scope, receive, _FaultySend(fault, connection))
 
 
 async def _read_ahead(receive: Receive) -> Receive:
@@ -291,13 +293,13 @@ async def _read_ahead(receive: Receive) -> Receive:
     return again
 
 
-async def _reset(fault: Fault, wire: Wire) -> None:
+async def _reset(fault: Fault, connection: ClientConnection) -> None:
     if fault.when == "before":
         # A client that still writes would see the break in the middle of its request.
-        await wire.read()
+        await connection.read()
     else:
         await asyncio.sleep(fault.delay)
-    await wire.reset()
+    await connection.reset()
 
 
 async def _discard(message: Message) -> None:

@@ -23,10 +23,10 @@ async def download(request: Request, recording_id: str, name: str) -> Response:
         recording = emulator.world.get(recording_id)
     except NotFoundError:
         return _error(404, "NoSuchKey", "The specified key does not exist.")
-    if verdict == "expired" or emulator.links.gone(recording):
+    if verdict == "expired" or emulator.links.is_file_deleted(recording):
         return _error(403, "AccessDenied", "Request has expired")
     file = next(file for file in recording.files if file.output.name == name)
-    return FileResponse(file.made.result(), media_type=CONTENT_TYPES[file.output.spec.suffix])
+    return FileResponse(file.future_path.result(), media_type=CONTENT_TYPES[file.output.spec.suffix])
 
 
 def _error(status: int, code: str, message: str) -> Response:

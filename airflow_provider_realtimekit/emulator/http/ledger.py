@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow_provider_realtimekit.emulator.world.world import World
 
-_REMEMBERED = 20_000  # requests
+_MAX_REQUESTS = 20_000  # requests
 
 
 @dataclass(eq=False)
-class Entry:
+class LoggedRequest:
     """One request.
 
     `client` is the address and port that it came from; `status` is None while it runs, and "reset" if the
@@ -33,18 +33,18 @@ class Entry:
 
 
 class Ledger:
-    """Counts of all requests, and the last of them in full. Tokens and signatures are not kept."""
+    """Counts of all requests, and the last of them in full. TokenStates and signatures are not kept."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._entries: deque[Entry] = deque(maxlen=_REMEMBERED)
-        self._unanswered: set[Entry] = set()
+        self._entries: deque[LoggedRequest] = deque(maxlen=_MAX_REQUESTS)
+        self._unanswered: set[LoggedRequest] = set()
         self._counts: Counter[tuple[str, int | str | None]] = Counter()
         self._file_host_saw_authorization = 0
 
     @property
-    def requests(self) -> list[Entry]:
+    def requests(self) -> list[LoggedRequest]:
         """The last requests, oldest first."""
         with self._lock:
             return list(self._entries)
@@ -63,18 +63,18 @@ class Ledger:
                 if operation in (None, name) and status in (None, answer)
             )
 
-    def open(
+    def add_request(
         self, operation: str, method: str, path: str, query: str, *, authorized: bool, client: str | None = None
-    ) -> Entry:
+    ) -> LoggedRequest:
         """Write down a request that has come in."""
-        entry = Entry(self._clock(), operation, method, path, query, authorized, client)
+        entry = LoggedRequest(self._clock(), operation, method, path, query, authorized, client)
         with self._lock:
             self._entries.append(entry)
             self._unanswered.add(entry)
             self._file_host_saw_authorization += operation == "download" and authorized
         return entry
 
-    def close(self, entry: Entry, status: int | str) -> None:
+    def add_response(self, entry: LoggedRequest, status: int | str) -> None:
         """Write down how a request was answered, unless it was asked before a reset."""
         with self._lock:
             entry.status = status
@@ -90,17 +90,17 @@ class Ledger:
             self._counts.clear()
             self._file_host_saw_authorization = 0
 
-    def contents(self) -> tuple[list[Entry], Counter[tuple[str, int | str | None]], int]:
+    def contents(self) -> tuple[list[LoggedRequest], Counter[tuple[str, int | str | None]], int]:
         """Return the last requests, the counts of all, and how many of those for files carried a token."""
         with self._lock:
             return list(self._entries), Counter(self._counts), self._file_host_saw_authorization
 
     def restore(
-        self, entries: Iterable[Entry], counts: dict[tuple[str, int | str | None], int], saw_authorization: int
+        self, entries: Iterable[LoggedRequest], counts: dict[tuple[str, int | str | None], int], saw_authorization: int
     ) -> None:
         """Go on with these instead; what was not answered by then never will be."""
         with self._lock:
-            self._entries = deque(entries, maxlen=_REMEMBERED)
+            self._entries = deque(entries, maxlen=_MAX_REQUESTS)
             self._unanswered.clear()
             self._counts = Counter(counts)
             self._file_host_saw_authorization = saw_authorization

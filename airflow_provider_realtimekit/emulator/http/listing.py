@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-from airflow_provider_realtimekit.emulator.http.errors import KitError
+from airflow_provider_realtimekit.emulator.http.errors import ApiError
 from airflow_provider_realtimekit.emulator.http.request_bodies import ListQuery
 from airflow_provider_realtimekit.emulator.world.models import Owner, Recording
 
@@ -29,7 +29,7 @@ def list_page(emulator: Emulator, owner: Owner, query: ListQuery) -> Page:
     settings = emulator.settings
     number = settings.first_page if query.page_no is None else query.page_no
     if number < settings.first_page:
-        raise KitError(400, f"page_no: must be at least {settings.first_page}")
+        raise ApiError(400, f"page_no: must be at least {settings.first_page}")
     # More than the most is not refused but cut down, which a client can only learn from what comes back.
     size = min(query.per_page or settings.per_page, settings.max_per_page)
     skipped = (number - settings.first_page) * size
@@ -47,7 +47,7 @@ def _matches(emulator: Emulator, query: ListQuery, recording: Recording) -> bool
         return False
     if query.status is not None and recording.status not in query.status:
         return False
-    if query.expired is not None and emulator.links.expired(recording) is not query.expired:
+    if query.expired is not None and emulator.links.is_expired(recording) is not query.expired:
         return False
     return _in_time(query, recording) and _found(query, recording)
 

@@ -15,7 +15,7 @@ TokenState = Literal["active", "denied", "refused"]
 _NO_QUOTA = 1_000_000  # requests in a window
 
 
-class Tokens:
+class TokenStates:
     """Which tokens are good: `denied` ones are valid but lack the permission, `refused` ones are not valid."""
 
     def __init__(self, settings: Settings) -> None:
@@ -26,7 +26,7 @@ class Tokens:
         """Overrule the settings for one token."""
         self._states[token] = state
 
-    def state(self, token: str) -> TokenState:
+    def get_state(self, token: str) -> TokenState:
         """Return what a token is good for."""
         if token in self._states:
             return self._states[token]
@@ -39,7 +39,7 @@ class Tokens:
         self._states.clear()
 
 
-class Allowance(NamedTuple):
+class RateLimitStatus(NamedTuple):
     """What is left of a quota; `retry_after` is set when nothing is."""
 
     limit: int
@@ -58,36 +58,36 @@ class Allowance(NamedTuple):
 
 
 @dataclass
-class _Account:
+class _Window:
     opened_at: float
     spent: int = 0
     blocked_until: float = 0.0
 
 
-class Quota:
+class RateLimiter:
     """Counts the requests of each token; one too many, and all are refused for the time of the block."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, _Window] = {}
         self._lock = Lock()
 
-    def spend(self, token: str) -> Allowance:
+    def count_request(self, token: str) -> RateLimitStatus:
         """Count one request."""
         limit, window = self._settings.quota, self._settings.quota_window
         if limit is None:
             # Without a quota the headers report a huge one, lest a careful client slow down for nothing.
-            return Allowance(_NO_QUOTA, _NO_QUOTA, math.ceil(window), math.ceil(window))
+            return RateLimitStatus(_NO_QUOTA, _NO_QUOTA, math.ceil(window), math.ceil(window))
         with self._lock:
-            return self._spend(self._account(token), limit, window)
+            return self._count(self._account(token), limit, window)
 
     def reset(self) -> None:
         """Forget what was spent."""
         with self._lock:
             self._accounts.clear()
 
-    def _spend(self, account: _Account, limit: int, window: float) -> Allowance:
+    def _count(self, account: _Window, limit: int, window: float) -> RateLimitStatus:
         now = self._clock()
         if account.blocked_until <= now:
             account.spent += 1
@@ -95,14 +95,14 @@ class Quota:
                 account.blocked_until = now + self._settings.quota_block
         if account.blocked_until > now:
             wait = math.ceil(account.blocked_until - now)
-            return Allowance(limit, 0, wait, math.ceil(window), retry_after=wait)
+            return RateLimitStatus(limit, 0, wait, math.ceil(window), retry_after=wait)
         resets_in = math.ceil(account.opened_at + window - now)
-        return Allowance(limit, limit - account.spent, resets_in, math.ceil(window))
+        return RateLimitStatus(limit, limit - account.spent, resets_in, math.ceil(window))
 
-    def _account(self, token: str) -> _Account:
+    def _account(self, token: str) -> _Window:
         now = self._clock()
-        account = self._accounts.setdefault(token, _Account(now))
+        account = self._accounts.setdefault(token, _Window(now))
         ends_at = account.blocked_until or account.opened_at + self._settings.quota_window
         if ends_at <= now:
-            account = self._accounts[token] = _Account(now)
+            account = self._accounts[token] = _Window(now)
         return account

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_realtimekit.emulator.http.signed_links import Links
+from airflow_provider_realtimekit.emulator.http.signed_links import SignedLinks
 from airflow_provider_realtimekit.emulator.settings import Settings
-from airflow_provider_realtimekit.emulator.world.models import Meeting, Output, Recording, Status
-from airflow_provider_realtimekit.emulator.world.output_files import output_name
+from airflow_provider_realtimekit.emulator.world.models import Meeting, OutputFile, Recording, Status
+from airflow_provider_realtimekit.emulator.world.output_files import output_file_name
 
 Json = dict[str, Any]
 
@@ -18,15 +18,15 @@ _TIMESTAMPS = ("invoked_time", "started_time", "stopped_time")
 
 
 @dataclass(frozen=True)
-class Answers:
+class RecordingResponses:
     """Writes recordings for one request; `host` is what the client calls this server."""
 
     settings: Settings
-    links: Links
+    links: SignedLinks
     host: str
     now: float
 
-    def brief(self, recording: Recording) -> Json:
+    def short(self, recording: Recording) -> Json:
         """Return a recording as the answers to "active" and to a track start have it."""
         in_bucket = any(file.output.in_bucket for file in recording.files)
         body: Json = {
@@ -36,21 +36,21 @@ class Answers:
             "download_url_expiry": _iso(self.links.expiry(recording) if in_bucket else None),
             "file_size": _size(recording) if recording.state is Status.UPLOADED else None,
             "invoked_time": _iso(recording.invoked_at),
-            "output_file_name": output_name(recording),
+            "output_file_name": output_file_name(recording),
             "session_id": recording.session_id,
             "started_time": _iso(recording.started_at),
             "status": recording.status,
             "stopped_time": _iso(recording.stopped_at),
         }
         if recording.started_at is not None:
-            body["recording_duration"] = round(recording.seconds(self.now, self.settings.speed))
+            body["recording_duration"] = round(recording.recorded_seconds_at(self.now, self.settings.speed))
         if self.settings.undocumented_fields:
             body |= {"meeting_id": recording.meeting.id, "type": recording.kind.upper()}
         return body
 
     def full(self, recording: Recording) -> Json:
         """Return a recording as "get", "start" and the actions answer it."""
-        body = self.brief(recording) | {"start_reason": recording.start_reason}
+        body = self.short(recording) | {"start_reason": recording.start_reason}
         if recording.stop_reason:
             body["stop_reason"] = recording.stop_reason
         if recording.err_message:
@@ -59,13 +59,13 @@ class Answers:
 
     def listed(self, recording: Recording) -> Json:
         """Return a recording as a list has it: with its meeting, without its reasons."""
-        body = self.brief(recording)
+        body = self.short(recording)
         body["storage_config"] = self._readable(recording.config.get("storage_config"))
         return body | {"meeting": self._meeting(recording.meeting)}
 
     def track_start(self, recording: Recording) -> Json:
         """Return the answer to a track start; some lack the timestamps."""
-        body = self.brief(recording)
+        body = self.short(recording)
         if self.settings.sparse_track_answers:
             body = {key: value for key, value in body.items() if key not in _TIMESTAMPS}
         return {"recording": body}
@@ -99,7 +99,7 @@ class Answers:
             layers.setdefault(output.layer, {})[output.name] = {"download_url": self._sign(recording, output)}
         return [{"layer_name": name, "download_urls": urls} for name, urls in layers.items()] or None
 
-    def _sign(self, recording: Recording, output: Output) -> str:
+    def _sign(self, recording: Recording, output: OutputFile) -> str:
         return self.host + self.links.sign(recording, output.name)
 
     def _readable(self, storage_config: Json | None) -> Json | None:
@@ -108,7 +108,7 @@ class Answers:
         return {key: value for key, value in storage_config.items() if key not in _CREDENTIALS}
 
 
-def _downloadable(recording: Recording) -> list[Output]:
+def _downloadable(recording: Recording) -> list[OutputFile]:
     if recording.uploaded_at is None:
         return []
     return [file.output for file in recording.files if file.output.in_bucket]

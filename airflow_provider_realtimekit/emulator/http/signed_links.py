@@ -16,7 +16,7 @@ from airflow_provider_realtimekit.emulator.world.models import Recording
 FILES = "/files"
 
 
-class Links:
+class SignedLinks:
     """Signs links and checks them."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
@@ -30,12 +30,12 @@ class Links:
             return None
         return min(self._issued(recording.uploaded_at) + self._settings.link_seconds, recording.expires_at)
 
-    def expired(self, recording: Recording) -> bool:
+    def is_expired(self, recording: Recording) -> bool:
         """Return whether a recording has files that cannot be had any more."""
         expiry = self.expiry(recording)
         return expiry is not None and expiry <= self._clock()
 
-    def gone(self, recording: Recording) -> bool:
+    def is_file_deleted(self, recording: Recording) -> bool:
         """Return whether the bucket has deleted the files of a recording."""
         return recording.expires_at is not None and recording.expires_at <= self._clock()
 

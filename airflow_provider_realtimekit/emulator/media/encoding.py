@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 try:
     import av
 
-    from airflow_provider_realtimekit.emulator.media import synthesis as picture
+    from airflow_provider_realtimekit.emulator.media import synthesis
 except ImportError as error:
     raise ImportError(
         "The emulator needs PyAV and numpy to make media: pip install 'airflow-provider-realtimekit[emulator]'"
@@ -57,7 +57,7 @@ class _Loop(NamedTuple):
     packet_samples: int
 
 
-def encode(spec: MediaSpec, path: Path, closing: Event) -> None:
+def write_media(spec: MediaSpec, path: Path, closing: Event) -> None:
     """Write the file that `spec` describes, or give up when nobody waits for it any more."""
     with av.open(str(path), "w", format=_FORMATS.get(spec.container, spec.container)) as container:
         tracks = []
@@ -86,7 +86,7 @@ def _pictures(container: Any, spec: VideoSpec, seconds: float) -> Iterator[Any]:
 def _encoded_frames(stream: Any, spec: VideoSpec, seconds: float, count: int) -> Iterator[Any]:
     for index in range(count):
         at = seconds * index / count
-        planes = picture.draw_frame(spec.width, spec.height, at, index / count)
+        planes = synthesis.draw_frame(spec.width, spec.height, at, index / count)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = round(at / _MILLISECOND), _MILLISECOND
         yield from stream.encode(frame)
@@ -121,8 +121,8 @@ def _sound_loop(spec: AudioSpec, rate: int) -> _Loop:
     encoder.options = dict(codec.options)
     encoder.open()
     size = codec.packet_samples or encoder.frame_size
-    count = round(picture.LOOP_SECONDS * rate / size)
-    sound = picture.speak(count * size, spec.channels, spec.voice)
+    count = round(synthesis.LOOP_SECONDS * rate / size)
+    sound = synthesis.draw_sound(count * size, spec.channels, spec.voice)
     frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout=spec.layout)
     frame.sample_rate = rate
     packets = [bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None))]

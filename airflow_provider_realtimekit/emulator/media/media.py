@@ -1,4 +1,4 @@
-"""The studio that makes test files in the background. Equal specs share one file."""
+"""The encoder that makes test files in the background. Equal specs share one file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
 
-from airflow_provider_realtimekit.emulator.media.encoding import encode
+from airflow_provider_realtimekit.emulator.media.encoding import write_media
 from airflow_provider_realtimekit.emulator.media.specs import MediaSpec
 
 
-class MediaStudio:
-    """The studio with a real camera: one worker, one folder, and each file made only once."""
+class BackgroundEncoder:
+    """The encoder with a real camera: one worker, one folder, and each file made only once."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -24,13 +24,13 @@ class MediaStudio:
         self._lock = Lock()
         self._closing = Event()
 
-    def make(self, spec: MediaSpec) -> Future[Path]:
+    def encode(self, spec: MediaSpec) -> Future[Path]:
         """Return the file that `spec` describes, once it is there."""
         with self._lock:
             if spec not in self._files:
                 self._folder = self._folder or tempfile.TemporaryDirectory(prefix="realtimekit-emulator-")
                 path = Path(self._folder.name, f"{len(self._files)}.{spec.suffix}")
-                self._files[spec] = self._worker.submit(_produce, spec, path, self._closing)
+                self._files[spec] = self._worker.submit(_write_file, spec, path, self._closing)
             return self._files[spec]
 
     def close(self) -> None:
@@ -41,18 +41,18 @@ class MediaStudio:
             self._folder.cleanup()
 
 
-def _produce(spec: MediaSpec, path: Path, closing: Event) -> Path:
+def _write_file(spec: MediaSpec, path: Path, closing: Event) -> Path:
     if not spec.timed_metadata:
-        encode(spec, path, closing)
+        write_media(spec, path, closing)
         return path
     media = path.with_suffix(f".{spec.container}")
-    encode(spec, media, closing)
-    _bundle(media, spec.seconds, path)
+    write_media(spec, media, closing)
+    _write_tar(media, spec.seconds, path)
     media.unlink()
     return path
 
 
-def _bundle(media: Path, seconds: float, path: Path) -> None:
+def _write_tar(media: Path, seconds: float, path: Path) -> None:
     tag = _id3_tag("metadata", json.dumps({"duration": seconds}))
     with tarfile.open(path, "w") as tar:
         tar.add(media, f"recording{media.suffix}")

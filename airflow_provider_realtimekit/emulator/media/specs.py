@@ -56,14 +56,14 @@ class MediaSpec:
         return "tar" if self.timed_metadata else self.container
 
 
-class Studio(Protocol):
+class MediaEncoder(Protocol):
     """Makes files in the background."""
 
-    def make(self, spec: MediaSpec) -> Future[Path]:
+    def encode(self, spec: MediaSpec) -> Future[Path]:
         """Return the file that `spec` describes, once it is there."""
 
 
-def shrunk(spec: MediaSpec) -> MediaSpec:
+def shrink(spec: MediaSpec) -> MediaSpec:
     """Return the cheapest file of the same kind, for tests that move many."""
     video = spec.video and replace(spec.video, width=64, height=36)
     return replace(spec, seconds=1.0, video=video)

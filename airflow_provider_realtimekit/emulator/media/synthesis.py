@@ -67,7 +67,7 @@ def _glyph(character: str) -> NDArray[np.bool_]:
     return np.array([dot == "1" for dot in _GLYPHS[character]]).reshape(5, 3)
 
 
-def speak(samples: int, channels: int, voice: int = 0) -> NDArray[np.float32]:
+def draw_sound(samples: int, channels: int, voice: int = 0) -> NDArray[np.float32]:
     """Return one loop of talk and silence, shaped (channels, samples); silent ends join without a click."""
     at = np.linspace(0, LOOP_SECONDS, samples, endpoint=False, dtype=np.float32)
     sound = np.zeros((channels, samples), np.float32)
@@ -75,14 +75,14 @@ def speak(samples: int, channels: int, voice: int = 0) -> NDArray[np.float32]:
         if voice and turn != 1 + voice % len(_SPEECH):
             continue  # whoever has a track of their own takes turns with the others
         talking = slice(*np.searchsorted(at, (start, end)))
-        talk = _talk(at[talking] - start, 110 + 25 * voice + 70 * speaker)
+        talk = _draw_speech(at[talking] - start, 110 + 25 * voice + 70 * speaker)
         # One sits to the left, the other to the right.
         sound[0, talking] += talk * (0.3 if speaker == 0 else 0.15)
         sound[-1, talking] += talk * (0.3 if speaker == 1 else 0.15)
     return sound
 
 
-def _talk(at: NDArray[np.float32], pitch: float) -> NDArray[np.float32]:
+def _draw_speech(at: NDArray[np.float32], pitch: float) -> NDArray[np.float32]:
     """Return a hum with overtones, beaten into four syllables a second."""
     hum = np.zeros_like(at)
     for order in (1, 2, 3, 5):

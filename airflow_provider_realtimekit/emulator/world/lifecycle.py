@@ -21,10 +21,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from airflow_provider_realtimekit.emulator.media.specs import Studio, shrunk
+from airflow_provider_realtimekit.emulator.media.specs import MediaEncoder, shrink
 from airflow_provider_realtimekit.emulator.settings import Settings
-from airflow_provider_realtimekit.emulator.world.models import Output, RecordedFile, Recording, Status
-from airflow_provider_realtimekit.emulator.world.output_files import outputs
+from airflow_provider_realtimekit.emulator.world.models import OutputFile, RecordedFile, Recording, Status
+from airflow_provider_realtimekit.emulator.world.output_files import list_output_files
 
 #: What each action makes of the statuses that allow it.
 ACTIONS = {
@@ -51,83 +51,83 @@ def _moment(step: Step) -> float:
 class Lifecycle:
     """Moves recordings from state to state."""
 
-    def __init__(self, settings: Settings, studio: Studio) -> None:
+    def __init__(self, settings: Settings, encoder: MediaEncoder) -> None:
         self._settings = settings
-        self._studio = studio
+        self._encoder = encoder
 
-    def settle(self, recording: Recording, now: float) -> None:
+    def advance(self, recording: Recording, now: float) -> None:
         """Take every step that was due by now."""
         while (step := min(self._steps(recording), key=_moment, default=None)) and step.at <= now:
             # A setting that was changed meanwhile can put a step before the one that led to it.
-            at = max(step.at, recording.since)
+            at = max(step.at, recording.state_since)
             if step.state is Status.ERRORED:
                 self.fail(recording, at, step.reason)
             else:
                 recording.stop_reason = {"reason": step.reason} if step.reason else recording.stop_reason
-                self.move(recording, step.state, at)
+                self.enter_state(recording, step.state, at)
 
-    def act(self, recording: Recording, action: str, now: float, caller: dict[str, Any]) -> bool:
+    def apply_action(self, recording: Recording, action: str, now: float, caller: dict[str, Any]) -> bool:
         """Carry out an action, or return False where the state does not allow it."""
         target = ACTIONS.get((action, recording.state))
         if target is None:
             return False
         if action == "stop":
             recording.stop_reason = {"reason": "API_CALL", "caller": caller}
-        self.move(recording, target, now)
+        self.enter_state(recording, target, now)
         return True
 
-    def move(self, recording: Recording, state: Status, at: float) -> None:
+    def enter_state(self, recording: Recording, state: Status, at: float) -> None:
         """Enter a state at a moment."""
-        recording.recorded = recording.seconds(at, self._settings.speed)
-        recording.state, recording.since = state, at
+        recording.recorded_seconds = recording.recorded_seconds_at(at, self._settings.speed)
+        recording.state, recording.state_since = state, at
         if state is Status.RECORDING:
             recording.started_at = recording.started_at or at
         elif state is Status.UPLOADING:
-            self._end(recording, at)
+            self._begin_upload(recording, at)
         elif state is Status.UPLOADED:
             recording.uploaded_at = at
             recording.expires_at = at + self._settings.file_seconds
 
     def fail(self, recording: Recording, at: float, message: str) -> None:
         """End a recording in ERRORED."""
-        self.move(recording, Status.ERRORED, at)
+        self.enter_state(recording, Status.ERRORED, at)
         recording.stopped_at = recording.stopped_at or at
         recording.stop_reason = recording.stop_reason or {"reason": "INTERNAL_ERROR"}
         recording.err_message = message
 
-    def _end(self, recording: Recording, at: float) -> None:
+    def _begin_upload(self, recording: Recording, at: float) -> None:
         recording.stopped_at = at
-        if recording.recorded < self._settings.errored_below_seconds:
+        if recording.recorded_seconds < self._settings.errored_below_seconds:
             self.fail(recording, at, "The recording is too short")
         else:
             self.make_files(recording)
 
     def make_files(self, recording: Recording) -> None:
         """Begin to make the files of a recording that has ended."""
-        recording.files = tuple(self._record(output) for output in outputs(recording))
+        recording.files = tuple(self._request_file(output) for output in list_output_files(recording))
 
-    def _record(self, output: Output) -> RecordedFile:
-        spec = output.spec if self._settings.media == "real" else shrunk(output.spec)
-        return RecordedFile(dataclasses.replace(output, spec=spec), self._studio.make(spec))
+    def _request_file(self, output: OutputFile) -> RecordedFile:
+        spec = output.spec if self._settings.media == "real" else shrink(output.spec)
+        return RecordedFile(dataclasses.replace(output, spec=spec), self._encoder.encode(spec))
 
     def _steps(self, recording: Recording) -> Iterator[Step]:
         settings, state = self._settings, recording.state
-        if state is Status.INVOKED and not recording.hangs:
-            yield Step(recording.since + settings.invoked_seconds / settings.speed, Status.RECORDING)
+        if state is Status.INVOKED and not recording.is_hanging:
+            yield Step(recording.state_since + settings.invoked_seconds / settings.speed, Status.RECORDING)
         elif state is Status.RECORDING:
-            left = recording.config.get("max_seconds", 86_400) - recording.recorded
-            yield Step(recording.since + left / settings.speed, Status.UPLOADING)
+            left = recording.config.get("max_seconds", 86_400) - recording.recorded_seconds
+            yield Step(recording.state_since + left / settings.speed, Status.UPLOADING)
         elif state is Status.UPLOADING:
             yield from self._uploaded(recording)
         if state in (Status.RECORDING, Status.PAUSED):
             yield from self._deserted(recording)
 
     def _uploaded(self, recording: Recording) -> Iterator[Step]:
-        wait = 0.0 if recording.hurries else self._settings.uploading_seconds / self._settings.speed
-        if all(file.made.done() for file in recording.files):
-            broken = next((file for file in recording.files if file.made.exception()), None)
+        wait = 0.0 if recording.is_upload_immediate else self._settings.uploading_seconds / self._settings.speed
+        if all(file.future_path.done() for file in recording.files):
+            broken = next((file for file in recording.files if file.future_path.exception()), None)
             end = (Status.ERRORED, "A file could not be made") if broken else (Status.UPLOADED, "")
-            yield Step(recording.since + wait, *end)
+            yield Step(recording.state_since + wait, *end)
 
     def _deserted(self, recording: Recording) -> Iterator[Step]:
         empty_since = recording.meeting.empty_since

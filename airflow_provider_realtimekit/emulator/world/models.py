@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from airflow_provider_realtimekit.emulator.media.specs import MediaSpec
 
-Kind = Literal["composite", "track"]
+RecordingKind = Literal["composite", "track"]
 
 
 class Status(StrEnum):
@@ -52,7 +52,7 @@ class Meeting:
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputFile:
     """A file: its name, what it holds, and where the answer names it."""
 
     name: str
@@ -66,13 +66,13 @@ class Output:
 class RecordedFile:
     """A file of a recording, made or in the making."""
 
-    output: Output
-    made: Future[Path]
+    output: OutputFile
+    future_path: Future[Path]
 
     @property
     def size(self) -> int:
         """The exact number of bytes."""
-        return self.made.result().stat().st_size
+        return self.future_path.result().stat().st_size
 
 
 @dataclass(eq=False)
@@ -80,34 +80,34 @@ class Recording:
     """One recording; times are seconds since the epoch, `recorded` is in emulated seconds."""
 
     id: str
-    kind: Kind
+    kind: RecordingKind
     meeting: Meeting
     owner: Owner | None
     config: dict[str, Any] = field(repr=False)  # it may hold the credentials of a storage
     start_reason: dict[str, Any]
     invoked_at: float
     session_id: str | None
-    peers: tuple[str, ...]
+    participants: tuple[str, ...]
     state: Status = Status.INVOKED
-    since: float = 0.0
-    recorded: float = 0.0
+    state_since: float = 0.0
+    recorded_seconds: float = 0.0
     started_at: float | None = None
     stopped_at: float | None = None
     expires_at: float | None = None
     uploaded_at: float | None = None
     stop_reason: dict[str, Any] | None = None
     err_message: str | None = None
-    hangs: bool = False
-    hurries: bool = False
-    shown_as: str | None = None
+    is_hanging: bool = False
+    is_upload_immediate: bool = False
+    shown_status: str | None = None
     files: tuple[RecordedFile, ...] = ()
 
     @property
     def status(self) -> str:
         """What the API shows: the true state, unless a test has put another word over it."""
-        return self.shown_as or self.state
+        return self.shown_status or self.state
 
-    def seconds(self, now: float, speed: float) -> float:
+    def recorded_seconds_at(self, now: float, speed: float) -> float:
         """Return how much has been recorded, pauses left out."""
-        running = now - self.since if self.state is Status.RECORDING else 0.0
-        return self.recorded + running * speed
+        running = now - self.state_since if self.state is Status.RECORDING else 0.0
+        return self.recorded_seconds + running * speed

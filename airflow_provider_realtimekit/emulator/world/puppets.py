@@ -31,29 +31,29 @@ class PuppetWorld(World):
         A word that is no known status is shown in place of the true one, until the next jump.
         """
         with self._lock:
-            recording = self._settled(recording_id)
+            recording = self._find_recording(recording_id)
             self._show_or_push(recording, status, err_message)
         return self._uploaded(recording) if status == Status.UPLOADED else self.get(recording_id)
 
     def hang(self, recording_id: str) -> None:
         """Leave a recording in INVOKED for ever."""
         with self._lock:
-            recording = self._settled(recording_id)
+            recording = self._find_recording(recording_id)
             if recording.state is not Status.INVOKED:
                 raise ImpossibleChangeError(f"A recording that is {recording.state} cannot hang")
-            recording.hangs = True
+            recording.is_hanging = True
 
     def expire(self, recording_id: str) -> None:
         """Let the bucket delete the files of a recording, and their links die."""
         with self._lock:
-            self._settled(recording_id).expires_at = self._clock()
+            self._find_recording(recording_id).expires_at = self._clock()
 
     def replace_file(self, recording_id: str, path: Path) -> None:
         """Put another file in the place of a recording's first: of any size, or changed since it was handed out."""
         made: Future[Path] = Future()
         made.set_result(path)
         with self._lock:
-            recording = self._settled(recording_id)
+            recording = self._find_recording(recording_id)
             if not recording.files:
                 raise ImpossibleChangeError(f"A recording that is {recording.state} has no file")
             first, *others = recording.files
@@ -87,16 +87,16 @@ class PuppetWorld(World):
         meeting = self._meetings.get(meeting_id or "") or self.open_meeting(
             meeting_id, participants=["participant"], owner=owner
         )
-        recording = self._recordings[self._invoke(meeting, {}, owner).id]
+        recording = self._recordings[self._create_recording(meeting, {}, owner).id]
         if status != Status.INVOKED:
-            self._life.move(recording, Status.RECORDING, self._clock())
-            recording.recorded = seconds
+            self._lifecycle.enter_state(recording, Status.RECORDING, self._clock())
+            recording.recorded_seconds = seconds
         self._show_or_push(recording, status)
         return recording
 
     def _show_or_push(self, recording: Recording, status: str, err_message: str | None = None) -> None:
         target = _KNOWN.get(status)
-        recording.shown_as = None if target else status
+        recording.shown_status = None if target else status
         if target:
             self._push(recording, target, err_message)
 
@@ -105,17 +105,17 @@ class PuppetWorld(World):
         if state in TERMINAL - {target}:
             raise ImpossibleChangeError(f"A recording that is {state} stays so")
         if target is Status.ERRORED:
-            self._life.fail(recording, now, err_message or "The recording failed")
+            self._lifecycle.fail(recording, now, err_message or "The recording failed")
             return
         if _RANK[target] < _RANK[state]:
             raise ImpossibleChangeError(f"A recording that is {state} cannot become {target}")
         for step in _WAY[target]:
             if step is not recording.state and _RANK[step] >= _RANK[recording.state]:
-                self._life.move(recording, step, now)
-        recording.hurries = target is Status.UPLOADED
+                self._lifecycle.enter_state(recording, step, now)
+        recording.is_upload_immediate = target is Status.UPLOADED
 
     def _uploaded(self, recording: Recording) -> Recording:
         # Not under the lock: the files may take seconds, and the world goes on meanwhile.
         for file in recording.files:
-            file.made.exception()
+            file.future_path.exception()
         return self.get(recording.id)
