@@ -102,7 +102,7 @@ def test_a_file_can_be_replaced(
     after = http.get(known["download_url"], headers={"Range": "bytes=0-3", "If-Range": before.headers["etag"]})
     assert (after.status_code, after.content, known["file_size"]) == (200, b"another file", 12)
     (recorded,) = emulator.world.seed(1, "RECORDING")
-    with pytest.raises(ImpossibleChangeError, match="has no file"):
+    with pytest.raises(ImpossibleChangeError, match="has no file to replace"):
         emulator.world.replace_file(recorded, other)
 
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from worlds import OWNER, Stage
 
 from airflow_provider_realtimekit.emulator.world.errors import ActionNotAllowedError
-from airflow_provider_realtimekit.emulator.world.lifecycle import ACTIONS
+from airflow_provider_realtimekit.emulator.world.lifecycle import ACTION_TARGETS
 from airflow_provider_realtimekit.emulator.world.models import Recording, Status
 
 #: What may follow what, when any number of steps may lie between two looks.
@@ -50,9 +50,9 @@ class Life(RuleBasedStateMachine):
         try:
             after = self.stage.world.act(OWNER, self.recording_id, action).state
         except ActionNotAllowedError:
-            assert (action, before) not in ACTIONS
+            assert (action, before) not in ACTION_TARGETS
         else:
-            assert after in {ACTIONS[action, before], Status.ERRORED}
+            assert after in {ACTION_TARGETS[action, before], Status.ERRORED}
 
     @rule(name=st.sampled_from(["participant", "ann"]))
     def join(self, name: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from worlds import OWNER, Stage
 
-from airflow_provider_realtimekit.emulator.media.media import BackgroundEncoder
+from airflow_provider_realtimekit.emulator.media.encoding import BackgroundEncoder
 from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec, shrink
 
 ENCODING = "airflow_provider_realtimekit.emulator.media.encoding"

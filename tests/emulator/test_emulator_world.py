@@ -249,7 +249,7 @@ def test_all_new_recordings_can_hang() -> None:
 def test_only_an_invoked_recording_can_hang(stage: Stage) -> None:
     recording_id = stage.start()
     stage.clock.pass_by(5)
-    with pytest.raises(ImpossibleChangeError, match="RECORDING cannot hang"):
+    with pytest.raises(ImpossibleChangeError, match="only an INVOKED one can hang"):
         stage.world.hang(recording_id)
 
 
@@ -262,7 +262,7 @@ def test_a_recording_jumps_forward_only(stage: Stage, source: str, target: str) 
     if order[target] >= order[source]:
         assert stage.world.jump(recording_id, target).status == target
     else:
-        with pytest.raises(ImpossibleChangeError, match=f"{source} cannot become {target}"):
+        with pytest.raises(ImpossibleChangeError, match=f"{recording_id} is {source} and cannot go back to {target}"):
             stage.world.jump(recording_id, target)
 
 
@@ -270,7 +270,7 @@ def test_a_recording_jumps_forward_only(stage: Stage, source: str, target: str) 
 def test_the_ends_are_final(stage: Stage, end: str, other: str) -> None:
     recording_id = stage.start()
     stage.world.jump(recording_id, end)
-    with pytest.raises(ImpossibleChangeError, match=f"{end} stays so"):
+    with pytest.raises(ImpossibleChangeError, match=f"{recording_id} is {end}, which is final"):
         stage.world.jump(recording_id, other)
 
 

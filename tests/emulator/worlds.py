@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow_provider_realtimekit.emulator.media.specs import MediaSpec
 from airflow_provider_realtimekit.emulator.settings import Settings
 from airflow_provider_realtimekit.emulator.world.models import Owner
-from airflow_provider_realtimekit.emulator.world.puppets import PuppetWorld
+from airflow_provider_realtimekit.emulator.world.world import World
 
 OWNER = Owner("account", "app")
 
@@ -46,7 +46,7 @@ class Stage:
         self.clock = Clock()
         self.encoder = FakeEncoder()
         self.settings = Settings(**settings)
-        self.world = PuppetWorld(self.settings, self.encoder, self.clock)
+        self.world = World(self.settings, self.encoder, self.clock)
 
     def start(self, meeting_id: str = "standup", **config: object) -> str:
         return self.world.start(OWNER, {"meeting_id": meeting_id, **config}).id

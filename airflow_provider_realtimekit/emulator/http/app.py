@@ -1,145 +1,105 @@
-"""The six operations, and the token check, as routes."""
+"""What happens to each request: authentication, rate limit, faults, the route, and a record in the ledger."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Iterable
 
-from fastapi import APIRouter, Body, Depends, FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_realtimekit.emulator.http import control_routes as control
-from airflow_provider_realtimekit.emulator.http import files
-from airflow_provider_realtimekit.emulator.http import request_bodies as schema
+from airflow_provider_realtimekit.emulator.http import API_PATH, CONTROL_PATH, control_routes, routes
+from airflow_provider_realtimekit.emulator.http.authentication import read_token
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
-from airflow_provider_realtimekit.emulator.http.errors import (
-    ApiError,
-    api_error_response,
-    gateway_error_response,
-    status_of,
-)
-from airflow_provider_realtimekit.emulator.http.gateway import API, Gateway
-from airflow_provider_realtimekit.emulator.http.listing import list_page
-from airflow_provider_realtimekit.emulator.http.responses import RecordingResponses
-from airflow_provider_realtimekit.emulator.world.errors import WorldError
-from airflow_provider_realtimekit.emulator.world.models import Owner
-
-router = APIRouter(prefix=API)
-_RECORDINGS = "/accounts/{account_id}/realtime/kit/{app_id}/recordings"
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What every operation needs."""
-
-    emulator: Emulator
-    owner: Owner
-    responses: RecordingResponses
-
-
-async def _call(request: Request, account_id: str, app_id: str) -> _Call:
-    emulator: Emulator = request.app.state.emulator
-    if emulator.settings.app not in (None, app_id):
-        raise ApiError(404, "App not found")
-    host = str(request.base_url).rstrip("/")
-    responses = RecordingResponses(emulator.settings, emulator.links, host, emulator.clock())
-    return _Call(emulator, Owner(account_id, app_id), responses)
-
-
-Call = Annotated[_Call, Depends(_call)]
-ListQuery = Annotated[schema.ListQuery, Query()]
-StartBody = Annotated[schema.StartBody, Body()]
-TrackStartBody = Annotated[schema.TrackStartBody, Body()]
-ActionBody = Annotated[schema.ActionBody, Body()]
-
-
-@router.get(_RECORDINGS, name="list")
-async def list_recordings(call: Call, query: ListQuery) -> Response:
-    """Return one page of an app's recordings."""
-    page = list_page(call.emulator, call.owner, query)
-    return _success([call.responses.listed(recording) for recording in page.recordings], paging=page.paging())
-
-
-@router.post(_RECORDINGS, name="start")
-async def start(call: Call, body: StartBody) -> Response:
-    """Start a recording of a meeting."""
-    return _success(call.responses.full(call.emulator.world.start(call.owner, body.config())))
-
-
-@router.post(f"{_RECORDINGS}/track", name="start_track")
-async def start_track(call: Call, body: TrackStartBody) -> Response:
-    """Start a recording of each participant's sound."""
-    return _success(call.responses.track_start(call.emulator.world.start_tracks(call.owner, body.config())))
-
-
-@router.get(f"{_RECORDINGS}/active-recording/{{meeting_id}}", name="active")
-async def active(call: Call, meeting_id: str) -> Response:
-    """Return the recording that is under way in a meeting."""
-    return _success(call.responses.short(call.emulator.world.active(call.owner, meeting_id)))
-
-
-@router.get(f"{_RECORDINGS}/{{recording_id}}", name="get")
-async def get(call: Call, recording_id: str) -> Response:
-    """Return a recording."""
-    return _success(call.responses.full(call.emulator.world.get(recording_id, call.owner)))
-
-
-@router.put(f"{_RECORDINGS}/{{recording_id}}", name="action")
-async def act(call: Call, recording_id: str, body: ActionBody) -> Response:
-    """Stop, pause or resume a recording."""
-    return _success(call.responses.full(call.emulator.world.act(call.owner, recording_id, body.action)))
-
-
-@router.get("/user/tokens/verify", name="verify")
-async def verify(request: Request) -> Response:
-    """Tell the caller that its token is good; the gateway has turned others away."""
-    token_id = hashlib.sha256(request.headers["authorization"].encode()).hexdigest()[:32]
-    message = {"code": 10000, "message": "This API Token is valid and active"}
-    result = {"id": token_id, "status": "active"}
-    return JSONResponse({"success": True, "errors": [], "messages": [message], "result": result})
+from airflow_provider_realtimekit.emulator.http.errors import add_error_handlers, gateway_error_response
+from airflow_provider_realtimekit.emulator.http.faults import ClientConnection, respond_with_fault
+from airflow_provider_realtimekit.emulator.http.ledger import Ledger, LoggedRequest
+from airflow_provider_realtimekit.emulator.http.rate_limit import RateLimitStatus
 
 
 def create_app(emulator: Emulator) -> ASGIApp:
     """Return the emulator as an ASGI application."""
+    # No redirects: Starlette would send a client on from a path with a slash too many, but the API has no such route.
     app = FastAPI(title="RealtimeKit emulator", redirect_slashes=False, docs_url=None, redoc_url=None)
     app.state.emulator = emulator
-    for part in (router, files.router, control.router):
-        app.include_router(part)
-    app.exception_handler(ApiError)(_refused)
-    app.exception_handler(WorldError)(_refused_by_the_world)
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_unrouted)
-    routes = (route for route in (*router.routes, *files.router.routes) if isinstance(route, Route))
-    return Gateway(app, emulator, routes)
+    app.include_router(routes.router)
+    app.include_router(control_routes.router)
+    add_error_handlers(app, emulator.settings)
+    return Gateway(app, emulator, (route for route in routes.router.routes if isinstance(route, Route)))
 
 
-def _success(data: Any, **more: Any) -> Response:
-    return JSONResponse({"success": True, "data": data, **more})
+class Gateway:
+    """The ASGI application around the routes. `routes` are those that are counted and can meet faults."""
+
+    def __init__(self, app: ASGIApp, emulator: Emulator, routes: Iterable[Route]) -> None:
+        self._app = app
+        self._emulator = emulator
+        self._routes = tuple(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. Those to the control routes skip all checks, faults and counts."""
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PATH):
+            await self._app(scope, receive, send)
+            return
+        emulator, headers = self._emulator, Headers(scope=scope)
+        operation, account_id = self._match(scope)
+        responder: ASGIApp = self._app
+        limit: RateLimitStatus | None = None
+        is_api = scope["path"].startswith(API_PATH)
+        if is_api:
+            token = read_token(headers)
+            limit = emulator.rate_limiter.count_request(token) if token else None
+            if limit and limit.retry_after is not None:
+                message = "Please wait and consider throttling your request speed"
+                responder = gateway_error_response(429, 971, message)
+            else:
+                responder = emulator.tokens.refuse(token, operation, account_id) or responder
+        logged = emulator.ledger.add_request(
+            operation,
+            scope["method"],
+            scope["path"],
+            # The query of a download is its signature, which is a secret.
+            scope["query_string"].decode() if is_api else "",
+            authorized="authorization" in headers,
+            client="{}:{}".format(*scope["client"]) if scope.get("client") else None,
+        )
+        connection = _LoggedConnection(receive, send, limit, logged, emulator.ledger)
+        if fault := emulator.faults.next_fault(operation):
+            await respond_with_fault(fault, responder, scope, receive, connection)
+        else:
+            await responder(scope, receive, connection)
+
+    def _match(self, scope: Scope) -> tuple[str, str | None]:
+        """Return the operation and the account that a request is about."""
+        for route in self._routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return route.name, found["path_params"].get("account_id")
+        return "unknown", None
 
 
-async def _refused(_: Request, error: ApiError) -> Response:
-    return api_error_response(error.status, error.message)
+class _LoggedConnection(ClientConnection):
+    """Adds the headers of the rate limit, and logs an answer before the client has it, so that tests can rely on it."""
 
+    def __init__(
+        self, receive: Receive, send: Send, limit: RateLimitStatus | None, logged: LoggedRequest, ledger: Ledger
+    ) -> None:
+        super().__init__(receive, send)
+        self._headers = limit.headers() if limit else {}
+        self._logged = logged
+        self._ledger = ledger
 
-async def _refused_by_the_world(request: Request, error: WorldError) -> Response:
-    return api_error_response(status_of(error, request.app.state.emulator.settings), str(error))
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._ledger.add_response(self._logged, message["status"])
+            headers = MutableHeaders(scope=message)
+            for name, value in self._headers.items():
+                # A fault may bring rate limit headers of its own.
+                headers.setdefault(name, value)
+        await super().__call__(message)
 
-
-async def _invalid(_: Request, error: RequestValidationError) -> Response:
-    """Answer 400 with the first thing that is wrong, and without what the client sent: it may be a secret."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
-    return api_error_response(400, f"{place}: {first['msg']}" if place else first["msg"])
-
-
-async def _unrouted(request: Request, error: HTTPException) -> Response:
-    if not request.url.path.startswith(API):
-        return PlainTextResponse(error.detail, error.status_code)
-    if error.status_code == 405:
-        return gateway_error_response(405, 7001, f"Method {request.method} not available for that URI.")
-    return gateway_error_response(error.status_code, 7000, "No route for that URI")
+    async def reset(self) -> None:
+        """Break the connection."""
+        self._ledger.add_response(self._logged, "reset")
+        await super().reset()

@@ -1,21 +1,21 @@
-"""The strings by which tests pull the emulator. None of these calls is counted, limited or authenticated.
+"""The routes by which tests in other processes drive the emulator. They need no token, and are not counted or limited.
 
-    GET, PATCH  /_emulator/settings                   read or change any of the settings
-    PUT         /_emulator/meetings/{id}              open a meeting, with people in it
-    POST        /_emulator/meetings/{id}/join         somebody joins
-    POST        /_emulator/meetings/{id}/leave        somebody leaves, or all do
-    POST        /_emulator/recordings                 make many recordings at once
-    POST        /_emulator/recordings/{id}/status     push a recording forward, or show an unknown status
-    POST        /_emulator/recordings/{id}/hang       leave it in INVOKED
-    POST        /_emulator/recordings/{id}/expire     let its files be deleted
-    POST        /_emulator/uploads/finish             end all uploads now
-    GET, POST, DELETE  /_emulator/faults              let things go wrong, and right again
-    PUT         /_emulator/faults/random              let things go wrong by chance
-    PUT         /_emulator/tokens                     make a token active, denied or refused
-    GET         /_emulator/ledger                     what was asked, and what became of it
-    POST        /_emulator/reset                      back to the beginning
+    GET, PATCH         /_emulator/settings                  read or change settings
+    PUT                /_emulator/meetings/{id}             open a meeting, with people in it
+    POST               /_emulator/meetings/{id}/join        add somebody
+    POST               /_emulator/meetings/{id}/leave       remove somebody, or everybody
+    POST               /_emulator/recordings                create many recordings at once
+    POST               /_emulator/recordings/{id}/status    push a recording forward, or show an unknown status
+    POST               /_emulator/recordings/{id}/hang      leave a recording in INVOKED
+    POST               /_emulator/recordings/{id}/expire    delete the files of a recording
+    POST               /_emulator/uploads/finish            end all uploads now
+    GET, POST, DELETE  /_emulator/faults                    read, add or remove faults
+    PUT                /_emulator/faults/random             inject faults at random
+    PUT                /_emulator/tokens                    make a token active, denied or refused
+    GET                /_emulator/ledger                    read the requests so far, and the state of all recordings
+    POST               /_emulator/reset                     return to the state and settings of the start
 
-`/openapi.json` has the bodies.
+`/openapi.json` describes the bodies.
 """
 
 from __future__ import annotations
@@ -26,30 +26,32 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from airflow_provider_realtimekit.emulator.http import CONTROL_PATH
+from airflow_provider_realtimekit.emulator.http.authentication import TokenState
 from airflow_provider_realtimekit.emulator.http.emulator import Emulator
 from airflow_provider_realtimekit.emulator.http.errors import ApiError
 from airflow_provider_realtimekit.emulator.http.faults import Fault, RandomFaults
-from airflow_provider_realtimekit.emulator.http.gateway import CONTROL
-from airflow_provider_realtimekit.emulator.http.rate_limit import TokenState
 from airflow_provider_realtimekit.emulator.world.models import Owner
 
-router = APIRouter(prefix=CONTROL, tags=["control"])
+router = APIRouter(prefix=CONTROL_PATH, tags=["control"])
 
 
-def _emulator(request: Request) -> Emulator:
+def _find_emulator(request: Request) -> Emulator:
     emulator: Emulator = request.app.state.emulator
     return emulator
 
 
-CurrentEmulator = Annotated[Emulator, Depends(_emulator)]
-FaultBody = Annotated[Fault, Body()]
+CurrentEmulator = Annotated[Emulator, Depends(_find_emulator)]
 
 
 class _Body(BaseModel):
+    # A misspelt field is an error: unlike the API's callers, tests know all fields.
     model_config = ConfigDict(extra="forbid")
 
 
 class _OwnedBody(_Body):
+    """Something that belongs to an account and an app: those of the body, or of the settings, or to all."""
+
     account_id: str | None = None
     app_id: str | None = None
 
@@ -60,7 +62,7 @@ class _OwnedBody(_Body):
 
 
 class MeetingBody(_OwnedBody):
-    """A meeting to open; without an account and an app it is in all of them."""
+    """A meeting to open."""
 
     title: str | None = None
     participants: list[str] = []
@@ -75,7 +77,7 @@ class PersonBody(_Body):
 
 
 class SeedBody(_OwnedBody):
-    """Recordings to make, each in its own meeting unless one is named."""
+    """Recordings to create, each in a meeting of its own unless one is named."""
 
     count: Annotated[int, Field(ge=1)] = 1
     status: str = "UPLOADED"
@@ -91,7 +93,7 @@ class StatusBody(_Body):
 
 
 class TokenBody(_Body):
-    """What a token is to be good for."""
+    """The state to give a token."""
 
     token: str
     state: TokenState
@@ -129,21 +131,21 @@ def open_meeting(emulator: CurrentEmulator, meeting_id: str, body: MeetingBody) 
 
 @router.post("/meetings/{meeting_id}/join")
 def join(emulator: CurrentEmulator, meeting_id: str, body: PersonBody) -> dict[str, Any]:
-    """Let somebody into a meeting."""
+    """Add somebody to a meeting; without a name, somebody new."""
     emulator.world.join(meeting_id, body.participant or str(uuid.uuid4()))
     return {"id": meeting_id}
 
 
 @router.post("/meetings/{meeting_id}/leave")
 def leave(emulator: CurrentEmulator, meeting_id: str, body: PersonBody) -> dict[str, Any]:
-    """Let somebody leave a meeting, or everybody."""
+    """Remove somebody from a meeting; without a name, everybody."""
     emulator.world.leave(meeting_id, body.participant)
     return {"id": meeting_id}
 
 
 @router.post("/recordings")
 def seed(emulator: CurrentEmulator, body: SeedBody) -> dict[str, Any]:
-    """Make recordings, and return their ids."""
+    """Create recordings, and return their ids."""
     ids = emulator.world.seed(
         body.count,
         body.status,
@@ -183,44 +185,44 @@ def finish_uploads(emulator: CurrentEmulator) -> dict[str, Any]:
 
 @router.get("/faults")
 def read_faults(emulator: CurrentEmulator) -> list[Fault]:
-    """Return the faults in force."""
+    """Return the faults that can still hit."""
     return emulator.faults.pending()
 
 
 @router.post("/faults")
-def add_fault(emulator: CurrentEmulator, fault: FaultBody) -> Fault:
-    """Put a fault in force."""
+def add_fault(emulator: CurrentEmulator, fault: Annotated[Fault, Body()]) -> Fault:
+    """Add a fault."""
     return emulator.faults.add(fault)
 
 
 @router.put("/faults/random")
 def set_random_faults(emulator: CurrentEmulator, faults: Annotated[RandomFaults, Body()]) -> RandomFaults:
-    """Let things go wrong by chance, in place of what chance brought before."""
+    """Inject faults at random from now on, instead of the random faults before."""
     return emulator.faults.randomly(faults)
 
 
 @router.delete("/faults")
 def clear_faults(emulator: CurrentEmulator) -> dict[str, Any]:
-    """Let everything go right again."""
+    """Remove all faults, random ones included."""
     emulator.faults.clear()
     return {}
 
 
 @router.put("/tokens")
 def set_token(emulator: CurrentEmulator, body: TokenBody) -> dict[str, Any]:
-    """Change what a token is good for."""
+    """Set the state of a token."""
     emulator.tokens.set_state(body.token, body.state)
     return {"state": body.state}
 
 
 @router.get("/ledger")
 def read_ledger(emulator: CurrentEmulator) -> dict[str, Any]:
-    """Return what was asked, and what became of the recordings."""
+    """Return the requests so far, and the state of all recordings."""
     return emulator.ledger.summary(emulator.world)
 
 
 @router.post("/reset")
 def reset(emulator: CurrentEmulator) -> dict[str, Any]:
-    """Return to the beginning."""
+    """Return to the state and settings of the start."""
     emulator.reset()
     return {}

@@ -1,25 +1,29 @@
-"""What was asked of the emulator, for tests to count."""
+"""Which requests came in and how they were answered, for tests to count."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
 
 from airflow_provider_realtimekit.emulator.world.world import World
 
-_MAX_REQUESTS = 20_000  # requests
+# Enough for the requests of thousands of waits in a test, and a few megabytes of memory.
+_MAX_REQUESTS = 20_000
+
+Json = dict[str, Any]
 
 
 @dataclass(eq=False)
 class LoggedRequest:
-    """One request.
+    """One request, without its token and the signature of its link.
 
-    `client` is the address and port that it came from; `status` is None while it runs, and "reset" if the
-    connection was.
+    :param at: when it came, in seconds since the epoch
+    :param client: the address and port that it came from
+    :param status: the HTTP status of the answer; "reset" if the connection was broken, None before either
     """
 
     at: float
@@ -33,12 +37,12 @@ class LoggedRequest:
 
 
 class Ledger:
-    """Counts of all requests, and the last of them in full. TokenStates and signatures are not kept."""
+    """Counts all requests by operation and answer, and has the last ones in full."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._entries: deque[LoggedRequest] = deque(maxlen=_MAX_REQUESTS)
+        self._requests: deque[LoggedRequest] = deque(maxlen=_MAX_REQUESTS)
         self._unanswered: set[LoggedRequest] = set()
         self._counts: Counter[tuple[str, int | str | None]] = Counter()
         self._file_host_saw_authorization = 0
@@ -47,11 +51,11 @@ class Ledger:
     def requests(self) -> list[LoggedRequest]:
         """The last requests, oldest first."""
         with self._lock:
-            return list(self._entries)
+            return list(self._requests)
 
     @property
     def file_host_saw_authorization(self) -> int:
-        """How many requests for files carried an Authorization header, where it does not belong."""
+        """How many requests for files carried an Authorization header. The header must not go to the file host."""
         return self._file_host_saw_authorization
 
     def count(self, operation: str | None = None, status: int | str | None = None) -> int:
@@ -66,64 +70,66 @@ class Ledger:
     def add_request(
         self, operation: str, method: str, path: str, query: str, *, authorized: bool, client: str | None = None
     ) -> LoggedRequest:
-        """Write down a request that has come in."""
-        entry = LoggedRequest(self._clock(), operation, method, path, query, authorized, client)
+        """Log a request that has come in."""
+        request = LoggedRequest(self._clock(), operation, method, path, query, authorized, client)
         with self._lock:
-            self._entries.append(entry)
-            self._unanswered.add(entry)
+            self._requests.append(request)
+            self._unanswered.add(request)
             self._file_host_saw_authorization += operation == "download" and authorized
-        return entry
+        return request
 
-    def add_response(self, entry: LoggedRequest, status: int | str) -> None:
-        """Write down how a request was answered, unless it was asked before a reset."""
+    def add_response(self, request: LoggedRequest, status: int | str) -> None:
+        """Log how a request was answered. After a reset, requests of before are not counted."""
         with self._lock:
-            entry.status = status
-            if entry in self._unanswered:
-                self._unanswered.remove(entry)
-                self._counts[entry.operation, status] += 1
+            request.status = status
+            if request in self._unanswered:
+                self._unanswered.remove(request)
+                self._counts[request.operation, status] += 1
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove all requests and counts."""
         with self._lock:
-            self._entries.clear()
+            self._requests.clear()
             self._unanswered.clear()
             self._counts.clear()
             self._file_host_saw_authorization = 0
 
-    def contents(self) -> tuple[list[LoggedRequest], Counter[tuple[str, int | str | None]], int]:
-        """Return the last requests, the counts of all, and how many of those for files carried a token."""
+    def dump(self) -> Json:
+        """Return everything as JSON that `restore` can read."""
         with self._lock:
-            return list(self._entries), Counter(self._counts), self._file_host_saw_authorization
+            return {
+                "requests": [asdict(request) for request in self._requests],
+                # The keys of a JSON object are text; here they are an operation and a status.
+                "counts": [[operation, status, count] for (operation, status), count in self._counts.items()],
+                "file_host_saw_authorization": self._file_host_saw_authorization,
+            }
 
-    def restore(
-        self, entries: Iterable[LoggedRequest], counts: dict[tuple[str, int | str | None], int], saw_authorization: int
-    ) -> None:
-        """Go on with these instead; what was not answered by then never will be."""
+    def restore(self, saved: Json) -> None:
+        """Replace everything by what `dump` returned. Requests that were unanswered then stay so."""
+        requests = [LoggedRequest(**request) for request in saved["requests"]]
+        counts = {(operation, status): count for operation, status, count in saved["counts"]}
         with self._lock:
-            self._entries = deque(entries, maxlen=_MAX_REQUESTS)
+            self._requests = deque(requests, maxlen=_MAX_REQUESTS)
             self._unanswered.clear()
             self._counts = Counter(counts)
-            self._file_host_saw_authorization = saw_authorization
+            self._file_host_saw_authorization = saved["file_host_saw_authorization"]
 
-    def summary(self, world: World) -> dict[str, Any]:
-        """Return the ledger, and what became of the recordings, as JSON."""
+    def summary(self, world: World) -> Json:
+        """Return requests, counts and the ids of all recordings by status, as the control API shows them."""
         with self._lock:
-            requests = [asdict(entry) for entry in self._entries]
+            requests = [asdict(request) for request in self._requests]
             counts: dict[str, dict[str, int]] = {}
             for (operation, status), count in self._counts.items():
                 counts.setdefault(operation, {})[str(status)] = count
+        recordings = world.recordings()
+        by_status: dict[str, list[str]] = {}
+        for recording in recordings:
+            by_status.setdefault(recording.status, []).append(recording.id)
         return {
             "counts": counts,
             "requests": requests,
             "file_host_saw_authorization": self._file_host_saw_authorization,
-            **_recordings(world),
+            "started": [recording.id for recording in recordings],
+            "by_status": by_status,
+            "running": [recording.id for recording in recordings if recording.stopped_at is None],
         }
-
-
-def _recordings(world: World) -> dict[str, Any]:
-    recordings = world.recordings()
-    by_status: dict[str, list[str]] = {}
-    for recording in recordings:
-        by_status.setdefault(recording.status, []).append(recording.id)
-    running = [recording.id for recording in recordings if recording.stopped_at is None]
-    return {"started": [recording.id for recording in recordings], "by_status": by_status, "running": running}

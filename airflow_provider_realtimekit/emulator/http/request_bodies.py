@@ -1,23 +1,21 @@
-"""What the API takes: bodies and queries, checked as the reference describes them and no further.
+"""How request bodies are validated: as the API reference describes them, and no further.
 
-Fields that the reference does not know are kept and ignored: the API gains fields faster than any list of them.
+Unknown fields pass, because the API gains fields faster than its reference. `listing` validates the query of a list.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-StatusName = Literal["INVOKED", "RECORDING", "UPLOADING", "UPLOADED", "ERRORED", "PAUSED"]
 Pixels = Annotated[int, Field(ge=1, le=1920)]
 MaxSeconds = Annotated[float, Field(ge=60, le=86_400)]
 MeetingId = Annotated[str, Field(min_length=1)]
 LayerPrefix = Annotated[str, StringConstraints(pattern=r"^[-\w\s]+$")]
 
-#: What each type of storage cannot do without.
-_NEEDED = {
+# The fields that each type of storage requires. The reference lists no "cloudflare", but the guides do, and it works.
+_REQUIRED_FIELDS = {
     "aws": ("access_key", "secret", "bucket", "region"),
     "azure": ("access_key", "bucket"),
     "cloudflare": ("access_key", "secret", "bucket", "account_id"),
@@ -25,19 +23,20 @@ _NEEDED = {
     "gcs": ("secret", "bucket"),
     "sftp": ("host", "username", "auth_method"),
 }
-_SFTP_NEEDED = {"KEY": "private_key", "PASSWORD": "password"}
+_REQUIRED_FOR_SFTP = {"KEY": "private_key", "PASSWORD": "password"}
 
 
 class _Body(BaseModel):
+    # Strict: the API takes no "60" for 60 and no "yes" for true.
     model_config = ConfigDict(extra="allow", strict=True)
 
     def config(self) -> dict[str, Any]:
-        """Return what the client sent; null counts as absent."""
+        """Return what the client sent, without defaults and nulls."""
         return self.model_dump(exclude_unset=True, exclude_none=True)
 
 
 class StorageConfig(_Body):
-    """Where else the files go."""
+    """A storage of the client that the files are copied to."""
 
     type: Literal["aws", "azure", "cloudflare", "digitalocean", "gcs", "sftp"]
     access_key: str | None = None
@@ -54,15 +53,14 @@ class StorageConfig(_Body):
     auth_method: Literal["KEY", "PASSWORD"] | None = None
 
     @model_validator(mode="after")
-    def _complete(self) -> StorageConfig:
-        needed = (*_NEEDED[self.type], *self._sftp_needed())
-        missing = [name for name in needed if not getattr(self, name)]
+    def _has_required_fields(self) -> StorageConfig:
+        required = _REQUIRED_FIELDS[self.type]
+        if self.type == "sftp" and self.auth_method:
+            required = (*required, _REQUIRED_FOR_SFTP[self.auth_method])
+        missing = [name for name in required if not getattr(self, name)]
         if missing:
             raise ValueError(f"storage of type {self.type} needs {', '.join(missing)}")
         return self
-
-    def _sftp_needed(self) -> tuple[str, ...]:
-        return (_SFTP_NEEDED[self.auth_method],) if self.type == "sftp" and self.auth_method else ()
 
 
 class AudioConfig(_Body):
@@ -81,7 +79,7 @@ class WatermarkSize(_Body):
 
 
 class Watermark(_Body):
-    """A picture laid over the recording."""
+    """A picture that is laid over the recording."""
 
     url: str | None = None
     position: Literal["left top", "right top", "left bottom", "right bottom"] | None = None
@@ -132,9 +130,10 @@ class StartBody(_Body):
     video_config: VideoConfig | None = None
 
     @model_validator(mode="after")
-    def _codecs_agree(self) -> StartBody:
-        vpx = self.video_config is not None and self.video_config.codec in ("VP8", "VP9")
-        if vpx and self.audio_config and self.audio_config.codec:
+    def _has_codecs_that_fit(self) -> StartBody:
+        # The reference: with VP8 or VP9 the audio codec is Vorbis and cannot be chosen.
+        is_vpx = self.video_config is not None and self.video_config.codec in ("VP8", "VP9")
+        if is_vpx and self.audio_config and self.audio_config.codec:
             raise ValueError("audio_config.codec cannot be set when video_config.codec is VP8 or VP9")
         return self
 
@@ -147,7 +146,7 @@ class LayerOutput(_Body):
 
 
 class Layer(_Body):
-    """One layer of a track recording: `outputs` as it was first described, `media_kind` as it is today."""
+    """A layer of a track recording: with `outputs` in the older reference, with `media_kind` in today's."""
 
     file_name_prefix: LayerPrefix | None = None
     outputs: list[LayerOutput] | None = None
@@ -155,7 +154,7 @@ class Layer(_Body):
 
 
 class TrackStartBody(_Body):
-    """The body of a track start, in its older form or today's."""
+    """The body of a track start, in the form of the older or of today's reference."""
 
     meeting_id: MeetingId
     layers: dict[str, Layer] | None = None
@@ -167,28 +166,3 @@ class ActionBody(_Body):
     """The body of an action."""
 
     action: Literal["stop", "pause", "resume"]
-
-
-class ListQuery(BaseModel):
-    """The query of a list. Statuses may be repeated, separated by commas, or both."""
-
-    meeting_id: str | None = None
-    search: str | None = None
-    status: list[StatusName] | None = None
-    expired: bool | None = None
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    page_no: int | None = None
-    per_page: Annotated[int, Field(ge=1)] | None = None
-    sort_by: Literal["invokedTime"] = "invokedTime"
-    sort_order: Literal["ASC", "DESC"] = "DESC"
-
-    @field_validator("status", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [part for item in value for part in item.split(",")] if isinstance(value, list) else value
-
-    @field_validator("start_time", "end_time")
-    @classmethod
-    def _aware(cls, value: datetime | None) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value

@@ -1,10 +1,12 @@
-"""How recordings look in answers: nullable fields are there as null, optional ones only when they have a value."""
+"""How recordings look in answers. Nullable fields are there as null; optional ones are left out without a value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from starlette.responses import JSONResponse, Response
 
 from airflow_provider_realtimekit.emulator.http.signed_links import SignedLinks
 from airflow_provider_realtimekit.emulator.settings import Settings
@@ -17,9 +19,18 @@ _CREDENTIALS = ("access_key", "secret", "password", "private_key")
 _TIMESTAMPS = ("invoked_time", "started_time", "stopped_time")
 
 
+def success_response(data: Any, **more: Any) -> Response:
+    """Return an answer in the shape of RealtimeKit."""
+    return JSONResponse({"success": True, "data": data, **more})
+
+
 @dataclass(frozen=True)
 class RecordingResponses:
-    """Writes recordings for one request; `host` is what the client calls this server."""
+    """Writes recordings for one request.
+
+    :param host: scheme, name and port by which the client called this server; links lead there
+    :param now: the time of the request, in seconds since the epoch
+    """
 
     settings: Settings
     links: SignedLinks
@@ -27,14 +38,14 @@ class RecordingResponses:
     now: float
 
     def short(self, recording: Recording) -> Json:
-        """Return a recording as the answers to "active" and to a track start have it."""
-        in_bucket = any(file.output.in_bucket for file in recording.files)
+        """Return a recording as in the answer to "active": without reasons and storage."""
+        urls = self._create_urls(recording)
         body: Json = {
             "id": recording.id,
-            "audio_download_url": self._url(recording, "audio"),
-            "download_url": self._layers(recording) if recording.kind == "track" else self._url(recording, "video"),
-            "download_url_expiry": _iso(self.links.expiry(recording) if in_bucket else None),
-            "file_size": _size(recording) if recording.state is Status.UPLOADED else None,
+            "audio_download_url": next((url for output, url in urls if output.role == "audio"), None),
+            "download_url": next((url for output, url in urls if output.role == "video"), None),
+            "download_url_expiry": _iso(self.links.expires_at(recording) if urls else None),
+            "file_size": None,
             "invoked_time": _iso(recording.invoked_at),
             "output_file_name": output_file_name(recording),
             "session_id": recording.session_id,
@@ -42,6 +53,17 @@ class RecordingResponses:
             "status": recording.status,
             "stopped_time": _iso(recording.stopped_at),
         }
+        if recording.kind == "track":
+            # The guides: a track recording has a list of layers here, with a link for each file.
+            layers: dict[str, Json] = {}
+            for output, url in urls:
+                layers.setdefault(output.layer, {})[output.name] = {"download_url": url}
+            listed = [{"layer_name": name, "download_urls": files} for name, files in layers.items()]
+            body["download_url"] = listed or None
+        if recording.state is Status.UPLOADED:
+            # The file behind `download_url`; a track recording has no such file, so here it is all of them.
+            sizes = [file.size for file in recording.files]
+            body["file_size"] = sum(sizes) if recording.kind == "track" else sizes[0]
         if recording.started_at is not None:
             body["recording_duration"] = round(recording.recorded_seconds_at(self.now, self.settings.speed))
         if self.settings.undocumented_fields:
@@ -49,26 +71,40 @@ class RecordingResponses:
         return body
 
     def full(self, recording: Recording) -> Json:
-        """Return a recording as "get", "start" and the actions answer it."""
+        """Return a recording as in the answers to "get", "start" and the actions."""
         body = self.short(recording) | {"start_reason": recording.start_reason}
         if recording.stop_reason:
             body["stop_reason"] = recording.stop_reason
         if recording.err_message:
             body["err_message"] = recording.err_message
-        return body | {"storage_config": self._readable(recording.config.get("storage_config"))}
+        return body | {"storage_config": self._storage_config(recording.config)}
 
     def listed(self, recording: Recording) -> Json:
-        """Return a recording as a list has it: with its meeting, without its reasons."""
+        """Return a recording as in a list: with its storage and its meeting, without its reasons."""
         body = self.short(recording)
-        body["storage_config"] = self._readable(recording.config.get("storage_config"))
+        body["storage_config"] = self._storage_config(recording.config)
         return body | {"meeting": self._meeting(recording.meeting)}
 
     def track_start(self, recording: Recording) -> Json:
-        """Return the answer to a track start; some lack the timestamps."""
+        """Return the answer to the start of a track recording."""
         body = self.short(recording)
         if self.settings.sparse_track_answers:
             body = {key: value for key, value in body.items() if key not in _TIMESTAMPS}
         return {"recording": body}
+
+    def _create_urls(self, recording: Recording) -> list[tuple[OutputFile, str]]:
+        if recording.uploaded_at is None:
+            return []
+        outputs = [file.output for file in recording.files if file.output.in_bucket]
+        return [(output, self.host + self.links.create(recording, output.name)) for output in outputs]
+
+    def _storage_config(self, config: Json) -> Json | None:
+        """Return the storage configuration of a recording or a meeting, as clients may see it."""
+        storage_config: Json | None = config.get("storage_config")
+        # The reference calls credentials not readable, but its own example shows them: a setting decides.
+        if not storage_config or not self.settings.hide_secrets:
+            return storage_config
+        return {key: value for key, value in storage_config.items() if key not in _CREDENTIALS}
 
     def _meeting(self, meeting: Meeting) -> Json:
         body: Json = {
@@ -85,39 +121,9 @@ class RecordingResponses:
             "transcribe_on_end": False,
         }
         if meeting.recording_config is not None:
-            config = dict(meeting.recording_config)
-            config["storage_config"] = self._readable(config.get("storage_config"))
-            body["recording_config"] = config
+            config = meeting.recording_config
+            body["recording_config"] = config | {"storage_config": self._storage_config(config)}
         return body
-
-    def _url(self, recording: Recording, role: str) -> str | None:
-        return next((self._sign(recording, o) for o in _downloadable(recording) if o.role == role), None)
-
-    def _layers(self, recording: Recording) -> list[Json] | None:
-        layers: dict[str, Json] = {}
-        for output in _downloadable(recording):
-            layers.setdefault(output.layer, {})[output.name] = {"download_url": self._sign(recording, output)}
-        return [{"layer_name": name, "download_urls": urls} for name, urls in layers.items()] or None
-
-    def _sign(self, recording: Recording, output: OutputFile) -> str:
-        return self.host + self.links.sign(recording, output.name)
-
-    def _readable(self, storage_config: Json | None) -> Json | None:
-        if not storage_config or not self.settings.hide_secrets:
-            return storage_config
-        return {key: value for key, value in storage_config.items() if key not in _CREDENTIALS}
-
-
-def _downloadable(recording: Recording) -> list[OutputFile]:
-    if recording.uploaded_at is None:
-        return []
-    return [file.output for file in recording.files if file.output.in_bucket]
-
-
-def _size(recording: Recording) -> int:
-    """Return the size of the file behind `download_url`; of tracks, which have none in common, the sum."""
-    sizes = [file.size for file in recording.files]
-    return sum(sizes) if recording.kind == "track" else sizes[0]
 
 
 def _iso(moment: float | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a test file holds: pictures, sound, container and length."""
+"""What a test file holds: pictures, sound, container and length; and the interface of what makes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True)
 class VideoSpec:
-    """The pictures of a file."""
+    """The pictures of a file; the default size is that of the API."""
 
     codec: str = "H264"
     width: int = 1280
@@ -28,7 +28,7 @@ class VideoSpec:
 
 @dataclass(frozen=True)
 class AudioSpec:
-    """The sound of a file; another voice is another pitch."""
+    """The sound of a file. Each `voice` has a pitch of its own; 0 is a conversation of two."""
 
     codec: str = "AAC"
     channels: int = 2
@@ -36,13 +36,13 @@ class AudioSpec:
 
     @property
     def layout(self) -> str:
-        """The channels in FFmpeg's words."""
+        """FFmpeg's name for the channels."""
         return "mono" if self.channels == 1 else "stereo"
 
 
 @dataclass(frozen=True)
 class MediaSpec:
-    """A file; `container` is its ending, `timed_metadata` wraps it into a tar with its ID3 tag."""
+    """A file. `container` is the extension of the media; `timed_metadata` puts it into a tar with an ID3 tag."""
 
     container: str
     seconds: float
@@ -52,7 +52,7 @@ class MediaSpec:
 
     @property
     def suffix(self) -> str:
-        """The ending of the file that a client gets."""
+        """The extension of the file that a client downloads."""
         return "tar" if self.timed_metadata else self.container
 
 
@@ -60,10 +60,10 @@ class MediaEncoder(Protocol):
     """Makes files in the background."""
 
     def encode(self, spec: MediaSpec) -> Future[Path]:
-        """Return the file that `spec` describes, once it is there."""
+        """Return the path of the file that `spec` describes; the future ends when the file is made."""
 
 
 def shrink(spec: MediaSpec) -> MediaSpec:
-    """Return the cheapest file of the same kind, for tests that move many."""
+    """Return the spec of a file of the same kind that costs little to make: one second, 64 by 36 pixels."""
     video = spec.video and replace(spec.video, width=64, height=36)
     return replace(spec, seconds=1.0, video=video)

@@ -1,4 +1,4 @@
-"""The life of a recording.
+"""How a recording moves through its states: by time, by an action, or because a test pushes it.
 
     status     what ends it                                              next
     INVOKED    invoked_seconds (unless it hangs)                         RECORDING
@@ -9,25 +9,26 @@
     PAUSED     stop; meeting empty                                       UPLOADING
     UPLOADING  uploading_seconds, and the files are made                 UPLOADED
     UPLOADING  uploading_seconds, and a file could not be made           ERRORED
-    any but UPLOADED  too short when it ends; told to by a test          ERRORED
+    any but UPLOADED  too short when it ends; pushed by a test           ERRORED
 
-Nothing runs in the background: whoever looks at a recording first settles it, which makes up for the time that
-has passed, each step at the moment when it was due.
+Nothing runs in the background. `advance` catches up: it makes each change that is due, dated to when it was due.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from dataclasses import replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from airflow_provider_realtimekit.emulator.media.specs import MediaEncoder, shrink
 from airflow_provider_realtimekit.emulator.settings import Settings
-from airflow_provider_realtimekit.emulator.world.models import OutputFile, RecordedFile, Recording, Status
+from airflow_provider_realtimekit.emulator.world.errors import ImpossibleChangeError
+from airflow_provider_realtimekit.emulator.world.models import TERMINAL, RecordedFile, Recording, Status
 from airflow_provider_realtimekit.emulator.world.output_files import list_output_files
 
-#: What each action makes of the statuses that allow it.
-ACTIONS = {
+#: The state that an action leads to, for each state that allows it.
+ACTION_TARGETS = {
     ("stop", Status.INVOKED): Status.UPLOADING,
     ("stop", Status.RECORDING): Status.UPLOADING,
     ("stop", Status.PAUSED): Status.UPLOADING,
@@ -35,40 +36,51 @@ ACTIONS = {
     ("resume", Status.PAUSED): Status.RECORDING,
 }
 
+#: How far along each state is. A test can push a recording forward only, or between RECORDING and PAUSED.
+_PROGRESS = {Status.INVOKED: 0, Status.RECORDING: 1, Status.PAUSED: 1, Status.UPLOADING: 2, Status.UPLOADED: 3}
 
-class Step(NamedTuple):
-    """A change of state that time brings."""
+#: The states that a push passes through. It ends in UPLOADING for UPLOADED, because the files must be made first.
+_PUSH_PATHS = {
+    Status.INVOKED: (),
+    Status.RECORDING: (Status.RECORDING,),
+    Status.PAUSED: (Status.RECORDING, Status.PAUSED),
+    Status.UPLOADING: (Status.RECORDING, Status.UPLOADING),
+    Status.UPLOADED: (Status.RECORDING, Status.UPLOADING),
+}
+
+# What the API records when a start does not set max_seconds: a day.
+_DEFAULT_MAX_SECONDS = 86_400
+
+
+class Change(NamedTuple):
+    """A change of state that time brings. `reason` is the stop reason, or the error message of ERRORED."""
 
     at: float
     state: Status
     reason: str = ""
 
 
-def _moment(step: Step) -> float:
-    return step.at
-
-
 class Lifecycle:
-    """Moves recordings from state to state."""
+    """Moves recordings from state to state. The caller holds the lock of the world."""
 
     def __init__(self, settings: Settings, encoder: MediaEncoder) -> None:
         self._settings = settings
         self._encoder = encoder
 
     def advance(self, recording: Recording, now: float) -> None:
-        """Take every step that was due by now."""
-        while (step := min(self._steps(recording), key=_moment, default=None)) and step.at <= now:
-            # A setting that was changed meanwhile can put a step before the one that led to it.
-            at = max(step.at, recording.state_since)
-            if step.state is Status.ERRORED:
-                self.fail(recording, at, step.reason)
+        """Make every change that time has brought by now."""
+        while (change := min(self._changes(recording), key=attrgetter("at"), default=None)) and change.at <= now:
+            # A setting that was changed meanwhile can date a change before the beginning of the present state.
+            at = max(change.at, recording.state_since)
+            if change.state is Status.ERRORED:
+                self.fail(recording, at, change.reason)
             else:
-                recording.stop_reason = {"reason": step.reason} if step.reason else recording.stop_reason
-                self.enter_state(recording, step.state, at)
+                recording.stop_reason = {"reason": change.reason} if change.reason else recording.stop_reason
+                self.enter_state(recording, change.state, at)
 
     def apply_action(self, recording: Recording, action: str, now: float, caller: dict[str, Any]) -> bool:
-        """Carry out an action, or return False where the state does not allow it."""
-        target = ACTIONS.get((action, recording.state))
+        """Stop, pause or resume a recording, or return False if its state does not allow that."""
+        target = ACTION_TARGETS.get((action, recording.state))
         if target is None:
             return False
         if action == "stop":
@@ -76,14 +88,37 @@ class Lifecycle:
         self.enter_state(recording, target, now)
         return True
 
+    def push(self, recording: Recording, target: Status, now: float, err_message: str | None = None) -> None:
+        """Bring a recording to a state at once, through all states between.
+
+        :raises ImpossibleChangeError: if the recording has ended otherwise, or is past that state
+        """
+        state = recording.state
+        if state in TERMINAL - {target}:
+            raise ImpossibleChangeError(f"Recording {recording.id} is {state}, which is final, and cannot be {target}")
+        if target is Status.ERRORED:
+            self.fail(recording, now, err_message or "The recording failed")
+            return
+        if _PROGRESS[target] < _PROGRESS[state]:
+            raise ImpossibleChangeError(f"Recording {recording.id} is {state} and cannot go back to {target}")
+        for step in _PUSH_PATHS[target]:
+            if step is not recording.state and _PROGRESS[step] >= _PROGRESS[recording.state]:
+                self.enter_state(recording, step, now)
+        recording.is_upload_immediate = target is Status.UPLOADED
+
     def enter_state(self, recording: Recording, state: Status, at: float) -> None:
-        """Enter a state at a moment."""
+        """Change the state, with the times and files that come with it. Nothing is checked."""
         recording.recorded_seconds = recording.recorded_seconds_at(at, self._settings.speed)
         recording.state, recording.state_since = state, at
         if state is Status.RECORDING:
             recording.started_at = recording.started_at or at
         elif state is Status.UPLOADING:
-            self._begin_upload(recording, at)
+            recording.stopped_at = at
+            # The guides warn that recordings of a few seconds may end ERRORED.
+            if recording.recorded_seconds < self._settings.errored_below_seconds:
+                self.fail(recording, at, "The recording is too short")
+            else:
+                self.make_files(recording)
         elif state is Status.UPLOADED:
             recording.uploaded_at = at
             recording.expires_at = at + self._settings.file_seconds
@@ -95,42 +130,30 @@ class Lifecycle:
         recording.stop_reason = recording.stop_reason or {"reason": "INTERNAL_ERROR"}
         recording.err_message = message
 
-    def _begin_upload(self, recording: Recording, at: float) -> None:
-        recording.stopped_at = at
-        if recording.recorded_seconds < self._settings.errored_below_seconds:
-            self.fail(recording, at, "The recording is too short")
-        else:
-            self.make_files(recording)
-
     def make_files(self, recording: Recording) -> None:
-        """Begin to make the files of a recording that has ended."""
-        recording.files = tuple(self._request_file(output) for output in list_output_files(recording))
+        """Start to make the files of a recording that has ended."""
+        files = []
+        for output in list_output_files(recording):
+            spec = output.spec if self._settings.media == "real" else shrink(output.spec)
+            files.append(RecordedFile(replace(output, spec=spec), self._encoder.encode(spec)))
+        recording.files = tuple(files)
 
-    def _request_file(self, output: OutputFile) -> RecordedFile:
-        spec = output.spec if self._settings.media == "real" else shrink(output.spec)
-        return RecordedFile(dataclasses.replace(output, spec=spec), self._encoder.encode(spec))
-
-    def _steps(self, recording: Recording) -> Iterator[Step]:
-        settings, state = self._settings, recording.state
+    def _changes(self, recording: Recording) -> Iterator[Change]:
+        """Yield the changes that time will bring from the present state; the earliest one comes true."""
+        settings, state, since = self._settings, recording.state, recording.state_since
         if state is Status.INVOKED and not recording.is_hanging:
-            yield Step(recording.state_since + settings.invoked_seconds / settings.speed, Status.RECORDING)
+            yield Change(since + settings.invoked_seconds / settings.speed, Status.RECORDING)
         elif state is Status.RECORDING:
-            left = recording.config.get("max_seconds", 86_400) - recording.recorded_seconds
-            yield Step(recording.state_since + left / settings.speed, Status.UPLOADING)
-        elif state is Status.UPLOADING:
-            yield from self._uploaded(recording)
-        if state in (Status.RECORDING, Status.PAUSED):
-            yield from self._deserted(recording)
-
-    def _uploaded(self, recording: Recording) -> Iterator[Step]:
-        wait = 0.0 if recording.is_upload_immediate else self._settings.uploading_seconds / self._settings.speed
-        if all(file.future_path.done() for file in recording.files):
-            broken = next((file for file in recording.files if file.future_path.exception()), None)
-            end = (Status.ERRORED, "A file could not be made") if broken else (Status.UPLOADED, "")
-            yield Step(recording.state_since + wait, *end)
-
-    def _deserted(self, recording: Recording) -> Iterator[Step]:
+            left = recording.config.get("max_seconds", _DEFAULT_MAX_SECONDS) - recording.recorded_seconds
+            yield Change(since + left / settings.speed, Status.UPLOADING)
+        elif state is Status.UPLOADING and all(file.future_path.done() for file in recording.files):
+            at = since + (0 if recording.is_upload_immediate else settings.uploading_seconds / settings.speed)
+            if any(file.future_path.exception() for file in recording.files):
+                yield Change(at, Status.ERRORED, "A file could not be made")
+            else:
+                yield Change(at, Status.UPLOADED)
         empty_since = recording.meeting.empty_since
-        if empty_since is not None and recording.started_at is not None:
-            wait = self._settings.empty_seconds / self._settings.speed
-            yield Step(max(empty_since, recording.started_at) + wait, Status.UPLOADING, "ALL_PEERS_LEFT")
+        if state in (Status.RECORDING, Status.PAUSED) and empty_since is not None and recording.started_at is not None:
+            # A meeting that nobody has joined yet counts as empty from the start of the recording.
+            at = max(empty_since, recording.started_at) + settings.empty_seconds / settings.speed
+            yield Change(at, Status.UPLOADING, "ALL_PEERS_LEFT")

@@ -1,4 +1,4 @@
-"""What the emulated world is made of: meetings, recordings and their files."""
+"""The data of the emulated world: owners, meetings, recordings and their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RecordingKind = Literal["composite", "track"]
 
 
 class Status(StrEnum):
-    """The statuses that the API names."""
+    """The statuses that the API documents."""
 
     INVOKED = "INVOKED"
     RECORDING = "RECORDING"
@@ -37,13 +37,13 @@ class Owner(NamedTuple):
 
 @dataclass(eq=False)
 class Meeting:
-    """A meeting; `empty_since` is None while somebody is in it."""
+    """A meeting. `owner` is None for a meeting that every app has; `empty_since` is None while anybody is in it."""
 
     id: str
     title: str
     owner: Owner | None
     created_at: float
-    participants: dict[str, None] = field(default_factory=dict)  # an ordered set
+    participants: dict[str, None] = field(default_factory=dict)  # a set that remembers who joined first
     empty_since: float | None = None
     session_id: str | None = None
     record_on_start: bool = False
@@ -53,7 +53,11 @@ class Meeting:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file: its name, what it holds, and where the answer names it."""
+    """What one file of a recording is called and holds.
+
+    `role` says where the API shows its link: `download_url`, `audio_download_url` or a layer of a track recording.
+    A file that is not `in_bucket` goes only to the storage of the client, so it has no link.
+    """
 
     name: str
     spec: MediaSpec
@@ -64,26 +68,30 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class RecordedFile:
-    """A file of a recording, made or in the making."""
+    """A file of a recording that has ended; it may still be in the making."""
 
     output: OutputFile
     future_path: Future[Path]
 
     @property
     def size(self) -> int:
-        """The exact number of bytes."""
+        """The number of bytes. Waits until the file is made."""
         return self.future_path.result().stat().st_size
 
 
 @dataclass(eq=False)
 class Recording:
-    """One recording; times are seconds since the epoch, `recorded` is in emulated seconds."""
+    """One recording. Times are seconds since the epoch.
+
+    `state` is the true state and `state_since` the time at which it began; `recorded_seconds` is the length up to
+    then, in emulated seconds. `participants` are all who were in the meeting while it was recorded.
+    """
 
     id: str
     kind: RecordingKind
     meeting: Meeting
     owner: Owner | None
-    config: dict[str, Any] = field(repr=False)  # it may hold the credentials of a storage
+    config: dict[str, Any] = field(repr=False)  # may hold the credentials of a storage
     start_reason: dict[str, Any]
     invoked_at: float
     session_id: str | None
@@ -104,10 +112,10 @@ class Recording:
 
     @property
     def status(self) -> str:
-        """What the API shows: the true state, unless a test has put another word over it."""
+        """The status that the API shows: the true state, unless a test has set another word."""
         return self.shown_status or self.state
 
     def recorded_seconds_at(self, now: float, speed: float) -> float:
-        """Return how much has been recorded, pauses left out."""
+        """Return the length at a time, in emulated seconds and without pauses."""
         running = now - self.state_since if self.state is Status.RECORDING else 0.0
         return self.recorded_seconds + running * speed
