@@ -48,7 +48,10 @@ def _serve(settings: Settings, host: str, port: int, state: Path | None) -> None
 
 
 def _create_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_realtimekit.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_realtimekit.emulator",
+        description="Serve a local RealtimeKit: its recordings API, meetings and files. Ctrl-C ends it.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8787, help="0 picks a free one (default: 8787)")
     parser.add_argument(

@@ -48,8 +48,8 @@ class EmulatorServer(Emulator):
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(self),
-                # Loggers belong to the whole process: not to configure them here leaves them to the test or to Airflow,
-                # and whoever configures logging later turns them on again, so that the level is set, too.
+                # uvicorn must not configure the loggers of the process that it runs in. The level and the access log
+                # are off besides, because Airflow's configuration would turn uvicorn's loggers on again.
                 log_config=None,
                 access_log=False,
                 log_level="warning",

@@ -25,13 +25,12 @@ class Settings(BaseModel):
     account: str | None = Field(None, description="the only account that exists (default: any)")
     app: str | None = Field(None, description="the only app that exists (default: any)")
 
-    # Seconds in INVOKED and in UPLOADING are shorter than the API's, where uploads take minutes; 60 is the documented
-    # time after which an empty meeting ends its recordings.
-    invoked_seconds: Seconds = Field(2, description="time from INVOKED to RECORDING")
-    uploading_seconds: Seconds = Field(3, description="time from UPLOADING to UPLOADED")
-    empty_seconds: Seconds = Field(60, description="time after which an empty meeting ends its recordings")
+    # The first two are shorter than in the real API, where an upload takes minutes. The third is documented.
+    invoked_seconds: Seconds = Field(2, description="seconds from INVOKED to RECORDING")
+    uploading_seconds: Seconds = Field(3, description="seconds from UPLOADING to UPLOADED")
+    empty_seconds: Seconds = Field(60, description="seconds after which an empty meeting ends its recordings")
     speed: float = Field(1, gt=0, description="emulated seconds per real second")
-    errored_below_seconds: Seconds = Field(0, description="recordings that are shorter end as ERRORED")
+    errored_below_seconds: Seconds = Field(0, description="recordings with fewer seconds end as ERRORED")
     hang_invoked: bool = Field(False, description="new recordings stay INVOKED")
     strict_meetings: bool = Field(False, description="a meeting must be opened before it can be recorded")
 

@@ -27,7 +27,7 @@ _REQUIRED_FOR_SFTP = {"KEY": "private_key", "PASSWORD": "password"}
 
 
 class _Body(BaseModel):
-    # Strict: the API takes no "60" for 60 and no "yes" for true.
+    # Strict: "60" is not accepted for 60, nor "yes" for true.
     model_config = ConfigDict(extra="allow", strict=True)
 
     def config(self) -> dict[str, Any]:

@@ -97,7 +97,7 @@ async def verify(request: Request) -> Response:
     f"{FILES_PATH}/{{recording_id}}/{{name:path}}", methods=["GET", "HEAD"], name="download", include_in_schema=False
 )
 async def download(request: Request, recording_id: str, name: str) -> Response:
-    """Return a file, or the range of it that is asked for, to whoever has a signed link."""
+    """Return a file or a range of it. The link must be signed and not expired."""
     emulator: Emulator = request.app.state.emulator
     link = emulator.links.check(recording_id, name, request.query_params)
     if link == "forged":

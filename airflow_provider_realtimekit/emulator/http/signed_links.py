@@ -1,4 +1,4 @@
-"""How signed file links are made and checked. Whoever has a link may read the file until the link expires."""
+"""How signed file links are made and checked. A link needs no token: it is a secret, and valid until it expires."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Lifecycle:
     def advance(self, recording: Recording, now: float) -> None:
         """Make every change that time has brought by now."""
         while (change := min(self._changes(recording), key=attrgetter("at"), default=None)) and change.at <= now:
-            # A setting that was changed meanwhile can date a change before the beginning of the present state.
+            # If a setting has changed since, the change can be due before the present state began.
             at = max(change.at, recording.state_since)
             if change.state is Status.ERRORED:
                 self.fail(recording, at, change.reason)
