@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from worlds import OWNER, Stage
 
 from airflow_provider_realtimekit.emulator.world.errors import ActionNotAllowedError
 from airflow_provider_realtimekit.emulator.world.lifecycle import ACTION_TARGETS
 from airflow_provider_realtimekit.emulator.world.models import Recording, Status
+from tests.support.emulator import OWNER, Stage
 
 #: What may follow what, when any number of steps may lie between two looks.
 AFTER = {

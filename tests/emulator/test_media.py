@@ -14,10 +14,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from worlds import OWNER, Stage
 
 from airflow_provider_realtimekit.emulator.media.encoding import BackgroundEncoder
 from airflow_provider_realtimekit.emulator.media.specs import AudioSpec, MediaSpec, VideoSpec, shrink
+from tests.support.emulator import OWNER, Stage
 
 ENCODING = "airflow_provider_realtimekit.emulator.media.encoding"
 SMALL = {"width": 320, "height": 180}

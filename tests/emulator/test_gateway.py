@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from worlds import Clock
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from airflow_provider_realtimekit.emulator.http.rate_limit import RateLimiter
+from tests.support.emulator import Clock
 
 VERIFY = "/client/v4/user/tokens/verify"
 LIST = "/client/v4/accounts/account/realtime/kit/app/recordings"

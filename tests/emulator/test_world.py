@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from worlds import OWNER, Stage
 
 from airflow_provider_realtimekit.emulator.world.errors import (
     ActionNotAllowedError,
@@ -13,6 +12,7 @@ from airflow_provider_realtimekit.emulator.world.errors import (
     NotFoundError,
 )
 from airflow_provider_realtimekit.emulator.world.models import Owner
+from tests.support.emulator import OWNER, Stage
 
 
 @pytest.fixture
