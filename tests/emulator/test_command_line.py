@@ -1,8 +1,7 @@
-"""The command line, as a process of its own, and the fixture that users have."""
+"""The command line: in a process of its own, and called from here where that is enough."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,14 +16,14 @@ import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
 from airflow_provider_realtimekit.emulator.__main__ import main
+from tests.support.emulator import bearer
 
-pytest_plugins = ["airflow_provider_realtimekit.emulator.fixtures"]
 COMMAND = [sys.executable, "-m", "airflow_provider_realtimekit.emulator", "--port", "0"]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Any]:
-    """Start an emulator in a process, and return the process and the address that it prints."""
+    """A function that starts an emulator in a process, and returns the process and the address that it prints."""
     started: list[subprocess.Popen[str]] = []
 
     def run(*options: str) -> tuple[subprocess.Popen[str], str]:
@@ -50,10 +49,10 @@ def run(tmp_path: Path) -> Iterator[Any]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_a_signal_and_leaves_nothing_behind(run: Any, tmp_path: Path, number: int) -> None:
     process, address = run("--token", "T", "--media", "tiny", "--invoked-seconds", "0", "--uploading-seconds", "0")
-    with httpx.Client(headers={"Authorization": "Bearer T"}) as client:
+    with httpx.Client(headers=bearer("T")) as client:
         recordings = f"{address}/accounts/a/realtime/kit/b/recordings"
         recording_id = client.post(recordings, json={"meeting_id": "m"}).json()["data"]["id"]
-        assert client.get(recordings, headers={"Authorization": "Bearer U"}).status_code == 401
+        assert client.get(recordings, headers=bearer("U")).status_code == 401
         control = address.replace("/client/v4", "/_emulator")
         client.post(f"{control}/recordings/{recording_id}/status", json={"status": "UPLOADED"})
         url = client.get(f"{recordings}/{recording_id}").json()["data"]["download_url"]
@@ -80,11 +79,11 @@ def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert served[1] == (Settings(), "127.0.0.1", 8787, None)
 
 
-def test_with_a_state_file_it_comes_back_with_its_world_and_its_ledger(run: Any, tmp_path: Path) -> None:
+def test_with_a_state_file_meetings_recordings_and_ledger_survive_a_restart(run: Any, tmp_path: Path) -> None:
     options = ["--state", str(tmp_path / "state.json"), "--media", "tiny", "--invoked-seconds", "0"]
     process, address = run(*options, "--uploading-seconds", "0")
     control, recordings = address.replace("/client/v4", "/_emulator"), "/accounts/a/realtime/kit/b/recordings"
-    with httpx.Client(headers={"Authorization": "Bearer T"}) as client:
+    with httpx.Client(headers=bearer("T")) as client:
         running, ended = (
             client.post(f"{address}{recordings}", json={"meeting_id": meeting_id}).json()["data"]["id"]
             for meeting_id in ("m1", "m2")
@@ -101,7 +100,7 @@ def test_with_a_state_file_it_comes_back_with_its_world_and_its_ledger(run: Any,
 
     _, address = run(*options, "--uploading-seconds", "0")
     control = address.replace("/client/v4", "/_emulator")
-    with httpx.Client(base_url=f"{address}{recordings}", headers={"Authorization": "Bearer T"}) as client:
+    with httpx.Client(base_url=f"{address}{recordings}", headers=bearer("T")) as client:
         assert client.get(f"{control}/ledger").json() == before
         assert before["started"] == [running, ended]
         assert before["running"] == [running]
@@ -115,11 +114,12 @@ def test_with_a_state_file_it_comes_back_with_its_world_and_its_ledger(run: Any,
     assert ledger["counts"]["start"] == {"200": 2, "409": 1}
 
 
-def test_a_file_that_holds_no_state_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text in ("{}", "[]", "no JSON", '{"world": {"meetings": [{"id": "m"}]}}'):
-        (tmp_path / "state.json").write_text(text)
-        assert main(["--port", "0", "--state", str(tmp_path / "state.json")]) == 1
-        assert "is no state of an emulator" in capsys.readouterr().err
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"world": {"meetings": [{"id": "m"}]}}'])
+def test_a_file_that_holds_no_state_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    assert main(["--port", "0", "--state", str(path)]) == 1
+    assert f"{path} is no state of an emulator" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,9 @@ def test_a_file_that_holds_no_state_is_explained(tmp_path: Path, capsys: pytest.
         (["--second-start", "perhaps"], "--second-start: .*'conflict'"),
         (["--unheard-of"], "unrecognized arguments"),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_options_that_make_no_sense_are_explained(
-    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_options_are_explained(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(options)
     assert end.value.code == 2
@@ -147,44 +146,6 @@ def test_the_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> Non
     assert "from INVOKED to RECORDING (default: 2)" in " ".join(text.split())
 
 
-def test_a_port_in_use_is_explained(realtimekit_emulator: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--port", str(httpx.URL(realtimekit_emulator.url).port)]) == 1
+def test_a_port_in_use_is_explained(emulator: EmulatorServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", str(httpx.URL(emulator.url).port)]) == 1
     assert "in use" in capsys.readouterr().err
-
-
-def test_the_users_fixture_leads_the_default_connection_to_an_emulator(realtimekit_emulator: Any) -> None:
-    connection = json.loads(os.environ["AIRFLOW_CONN_REALTIMEKIT_DEFAULT"])
-    assert connection["conn_type"] == "realtimekit"
-    address = "{host}/accounts/{login}/realtime/kit/{app_id}/recordings".format(**connection, **connection["extra"])
-    headers = {"Authorization": f"Bearer {connection['password']}"}
-    assert httpx.post(address, json={"meeting_id": "standup"}, headers=headers).status_code == 200
-    assert realtimekit_emulator.ledger.count("start", 200) == 1
-
-
-def test_the_users_fixture_is_as_good_as_new_each_time(realtimekit_emulator: Any) -> None:
-    assert realtimekit_emulator.ledger.count() == 0
-    assert realtimekit_emulator.world.recordings() == []
-
-
-def test_importing_the_emulator_imports_nothing_heavy_and_no_other_part_of_the_provider() -> None:
-    code = """
-import sys, airflow_provider_realtimekit.emulator
-assert not {"fastapi", "uvicorn", "av", "numpy", "pydantic"} & set(sys.modules)
-import airflow_provider_realtimekit.emulator.server, airflow_provider_realtimekit.emulator.fixtures
-ours = {name for name in sys.modules if name.startswith("airflow_provider_realtimekit.")}
-strangers = {name for name in ours if not name.startswith("airflow_provider_realtimekit.emulator")}
-assert not strangers, strangers
-assert "airflow" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("name", ["url", "base_url"])
-def test_an_address_outside_the_with_block_is_an_error_that_says_what_to_do(name: str) -> None:
-    server = EmulatorServer(Settings(media="tiny"))
-    with pytest.raises(RuntimeError, match="read it inside `with EmulatorServer"):
-        getattr(server, name)
-    with server:
-        assert getattr(server, name).startswith("http://127.0.0.1:")
-    with pytest.raises(RuntimeError, match="read it inside `with EmulatorServer"):
-        getattr(server, name)

@@ -1,4 +1,4 @@
-"""Any life that a recording can lead, generated: what must hold whatever happens to it."""
+"""What must hold for a recording whatever happens to it: generated sequences of actions, people and time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from airflow_provider_realtimekit.emulator.world.errors import ActionNotAllowedError
 from airflow_provider_realtimekit.emulator.world.lifecycle import ACTION_TARGETS
 from airflow_provider_realtimekit.emulator.world.models import Recording, Status
-from tests.support.emulator import OWNER, Stage
+from tests.support.emulator import OWNER, EmulatedWorld
 
-#: What may follow what, when any number of steps may lie between two looks.
-AFTER = {
+#: The statuses that a later read can return after each status, with any number of changes between.
+LATER_STATUSES = {
     "INVOKED": set(Status),
     "RECORDING": set(Status) - {"INVOKED"},
     "PAUSED": set(Status) - {"INVOKED"},
@@ -22,33 +22,33 @@ AFTER = {
 }
 
 
-class Life(RuleBasedStateMachine):
-    """One recording in one meeting, and everything that can be done to the two."""
+class RecordingMachine(RuleBasedStateMachine):
+    """One recording in one meeting, and everything that can happen to the two."""
 
     @initialize(
         speed=st.sampled_from([1, 8, 60]),
         max_seconds=st.integers(60, 86_400),
         errored_below=st.sampled_from([0, 5]),
-        hangs=st.booleans(),
+        is_hanging=st.booleans(),
     )
-    def start(self, speed: float, max_seconds: int, errored_below: float, hangs: bool) -> None:
-        self.stage = Stage(speed=speed, errored_below_seconds=errored_below, hang_invoked=hangs)
+    def start(self, speed: float, max_seconds: int, errored_below: float, is_hanging: bool) -> None:
+        self.emulated = EmulatedWorld(speed=speed, errored_below_seconds=errored_below, hang_invoked=is_hanging)
         self.max_seconds, self.speed = max_seconds, speed
-        self.recording_id = self.stage.start(max_seconds=max_seconds)
-        self.last = self.look()
+        self.recording_id = self.emulated.start(max_seconds=max_seconds)
+        self.last = self.read()
 
-    def look(self) -> Recording:
-        return self.stage.world.get(self.recording_id)
+    def read(self) -> Recording:
+        return self.emulated.world.get(self.recording_id)
 
     @rule(seconds=st.floats(0, 200_000) | st.floats(0, 5))
     def wait(self, seconds: float) -> None:
-        self.stage.clock.pass_by(seconds)
+        self.emulated.clock.advance(seconds)
 
     @rule(action=st.sampled_from(["stop", "pause", "resume"]))
     def act(self, action: str) -> None:
-        before = self.look().state
+        before = self.read().state
         try:
-            after = self.stage.world.act(OWNER, self.recording_id, action).state
+            after = self.emulated.world.act(OWNER, self.recording_id, action).state
         except ActionNotAllowedError:
             assert (action, before) not in ACTION_TARGETS
         else:
@@ -56,31 +56,31 @@ class Life(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["participant", "ann"]))
     def join(self, name: str) -> None:
-        self.stage.world.join("standup", name)
+        self.emulated.world.join("standup", name)
 
     @rule(name=st.sampled_from(["participant", "ann", None]))
     def leave(self, name: str | None) -> None:
-        self.stage.world.leave("standup", name)
+        self.emulated.world.leave("standup", name)
 
     @invariant()
     def it_moves_only_forward(self) -> None:
-        now = self.look()
-        assert now.status in AFTER[self.last.status]
+        now = self.read()
+        assert now.status in LATER_STATUSES[self.last.status]
         assert now.recorded_seconds >= self.last.recorded_seconds
         self.last = now
 
     @invariant()
-    def it_never_records_more_than_it_may_or_than_there_was_time_for(self) -> None:
-        now = self.look()
-        seconds = now.recorded_seconds_at(self.stage.clock.now, self.speed)
+    def it_is_not_longer_than_max_seconds_or_than_its_lifetime(self) -> None:
+        now = self.read()
+        seconds = now.recorded_seconds_at(self.emulated.clock.now, self.speed)
         assert 0 <= seconds <= self.max_seconds + 1e-3
-        lifetime = (now.stopped_at or self.stage.clock.now) - (now.started_at or now.invoked_at)
+        lifetime = (now.stopped_at or self.emulated.clock.now) - (now.started_at or now.invoked_at)
         assert seconds <= lifetime * self.speed + 1e-3
 
     @invariant()
     def its_timestamps_are_in_order_and_match_its_status(self) -> None:
-        now = self.look()
-        times = [now.invoked_at, now.started_at, now.stopped_at, now.uploaded_at, self.stage.clock.now]
+        now = self.read()
+        times = [now.invoked_at, now.started_at, now.stopped_at, now.uploaded_at, self.emulated.clock.now]
         known = [time for time in times if time is not None]
         assert known == sorted(known)
         assert (now.stopped_at is not None) == (now.status in {"UPLOADING", "UPLOADED", "ERRORED"})
@@ -88,9 +88,9 @@ class Life(RuleBasedStateMachine):
         assert bool(now.files) == (now.status in {"UPLOADING", "UPLOADED"})
 
     @invariant()
-    def looking_twice_sees_the_same(self) -> None:
-        assert vars(self.look()) == vars(self.look())
+    def reading_twice_returns_the_same(self) -> None:
+        assert vars(self.read()) == vars(self.read())
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestRecording = RecordingMachine.TestCase
+TestRecording.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
