@@ -100,7 +100,7 @@ class Scene:
     def age(self, seconds: float) -> None:
         """Let time pass for the recordings."""
         for recording in self.server.world.contents()[1]:
-            for name in ("invoked_at", "since", "started_at", "stopped_at", "uploaded_at"):
+            for name in ("invoked_at", "state_since", "started_at", "stopped_at", "uploaded_at"):
                 if (moment := getattr(recording, name)) is not None:
                     setattr(recording, name, moment - seconds)
 
