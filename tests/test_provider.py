@@ -165,7 +165,7 @@ def imported(path: Path) -> set[str]:
 
 
 def sources() -> list[Path]:
-    return [path for path in PACKAGE.rglob("*.py") if path.parent.name != "emulator"]
+    return [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "emulator"]
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))

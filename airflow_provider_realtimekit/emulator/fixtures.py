@@ -11,31 +11,29 @@ and in a test:
         dag.test()  # its tasks find the connection realtimekit_default
         assert realtimekit_emulator.ledger.count("start") == 1
 
-Recordings are invoked and uploaded in a tenth of a second each; `realtimekit_emulator.settings` changes that.
+Recordings spend a tenth of a second in INVOKED and in UPLOADING; `realtimekit_emulator.settings` changes that.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from airflow_provider_realtimekit.emulator.server import EmulatorServer
 from airflow_provider_realtimekit.emulator.settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture(scope="session")
 def _realtimekit_server() -> Iterator[EmulatorServer]:
+    # One server for all tests, because to start one takes longer than most tests.
     with EmulatorServer(Settings(invoked_seconds=0.1, uploading_seconds=0.1)) as server:
         yield server
 
 
 @pytest.fixture
 def realtimekit_emulator(_realtimekit_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> EmulatorServer:
-    """Return an emulator as good as new, to which the connection `realtimekit_default` leads."""
+    """Return an emulator without meetings and recordings, to which the connection `realtimekit_default` leads."""
     _realtimekit_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", _realtimekit_server.connection_json())
     return _realtimekit_server

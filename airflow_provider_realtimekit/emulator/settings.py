@@ -1,4 +1,4 @@
-"""Everything about the emulator that can be set, from the command line, a test or the control API."""
+"""Every setting of the emulator, for the command line, tests and the control API."""
 
 from __future__ import annotations
 
@@ -13,46 +13,56 @@ Refusal = Literal["conflict", "bad-request", "accept"]
 class Settings(BaseModel):
     """How the emulated RealtimeKit behaves. A change takes effect at once.
 
-    Timestamps are always real ones, so that nothing lies in the future of a client's clock. `speed` shortens the
-    phases of a recording's life and lengthens its media: at 60, ten real seconds of recording end as ten minutes
-    of video, and `recording_duration` says 600. Links, retention and quota are in real seconds.
+    Timestamps are real, so that none lies in the future of a client's clock. `speed` shortens the phases of a
+    recording and lengthens its media: at 60, ten real seconds of recording become ten minutes of video, and its
+    `recording_duration` is 600. The settings of links, files and quota are in real seconds.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="forbid")
 
-    token: str | None = Field(None, description="the only API token that is accepted (default: any)")
-    denied_token: list[str] = Field([], description="a valid token without the permission; may be repeated")
+    token: str | None = Field(None, description="the only API token that is valid (default: any)")
+    denied_token: list[str] = Field([], description="a token that is valid but lacks the permission; may be repeated")
     account: str | None = Field(None, description="the only account that exists (default: any)")
     app: str | None = Field(None, description="the only app that exists (default: any)")
 
-    invoked_seconds: Seconds = Field(2, description="from INVOKED to RECORDING")
-    uploading_seconds: Seconds = Field(3, description="from UPLOADING to UPLOADED")
-    empty_seconds: Seconds = Field(60, description="after which an empty meeting ends its recordings")
-    speed: float = Field(1, gt=0, description="emulated seconds in one real second")
-    errored_below_seconds: Seconds = Field(0, description="recordings shorter than this end ERRORED")
-    hang_invoked: bool = Field(False, description="new recordings never leave INVOKED")
-    strict_meetings: bool = Field(False, description="meetings that nobody opened do not exist")
+    # The first two are shorter than in the real API, where an upload takes minutes. The third is documented.
+    invoked_seconds: Seconds = Field(2, description="seconds from INVOKED to RECORDING")
+    uploading_seconds: Seconds = Field(3, description="seconds from UPLOADING to UPLOADED")
+    empty_seconds: Seconds = Field(60, description="seconds after which an empty meeting ends its recordings")
+    speed: float = Field(1, gt=0, description="emulated seconds per real second")
+    errored_below_seconds: Seconds = Field(0, description="recordings with fewer seconds end as ERRORED")
+    hang_invoked: bool = Field(False, description="new recordings stay INVOKED")
+    strict_meetings: bool = Field(False, description="a meeting must be opened before it can be recorded")
 
-    # The API's answer to these two is documented nowhere. 409 is what HTTP has for "not in this state", and it
-    # cannot be taken for a malformed request; the other choices let a client show that it copes with either.
+    # No document says what the API answers to these two. 409 is HTTP's status for "not in this state", and no client
+    # can mistake it for a malformed request; with the other choices a client can show that it copes with them, too.
     second_start: Refusal | Literal["start"] = Field(
-        "conflict", description="a second start in a meeting that is being recorded; start: it starts another"
+        "conflict",
+        description="the answer to a second start in a meeting that is being recorded: conflict (409), "
+        "bad-request (400), accept (the first recording) or start (another one)",
     )
-    idle_action: Refusal = Field("conflict", description="an action that the recording's status does not allow")
+    idle_action: Refusal = Field(
+        "conflict",
+        description="the answer to an action that the status does not allow: conflict (409), bad-request (400) or "
+        "accept (nothing changes)",
+    )
 
-    quota: int | None = Field(None, ge=1, description="requests that a token may make in a window")
-    quota_window: Seconds = Field(300, description="the quota's window")
-    quota_block: Seconds = Field(300, description="how long a token is refused once its quota is spent")
+    # 300 seconds each, as Cloudflare documents; its quota is 1,200 requests.
+    quota: int | None = Field(None, ge=1, description="requests per token and window (default: any number)")
+    quota_window: Seconds = Field(300, description="seconds in a window")
+    quota_block: Seconds = Field(300, description="seconds for which a token is refused after it exceeded the quota")
 
-    per_page: int = Field(25, ge=1, description="recordings in a page when the client does not say")
-    max_per_page: int = Field(100, ge=1, description="recordings in a page at most, whatever the client says")
-    first_page: Literal[0, 1] = Field(1, description="number of the first page")
+    # Undocumented: the sizes of a page, and the number of the first one.
+    per_page: int = Field(25, ge=1, description="recordings per page, unless the client says how many")
+    max_per_page: int = Field(100, ge=1, description="the most recordings per page, whatever the client says")
+    first_page: Literal[0, 1] = Field(1, description="the number of the first page")
 
-    link_seconds: Seconds = Field(604_800, description="how long a download link lives")
-    file_seconds: Seconds = Field(604_800, description="how long the bucket keeps a file")
-    keep_links: bool = Field(False, description="sign links once, not at each request")
+    # 604,800 seconds are the documented 7 days.
+    link_seconds: Seconds = Field(604_800, description="seconds for which a download link is valid")
+    file_seconds: Seconds = Field(604_800, description="seconds after which the bucket deletes a file")
+    keep_links: bool = Field(False, description="sign the links of a recording once, not at each request")
 
-    media: Literal["real", "tiny"] = Field("real", description="files of true length, or one second for all")
-    hide_secrets: bool = Field(False, description="do not echo the credentials of a storage_config")
+    media: Literal["real", "tiny"] = Field("real", description="real: files of true length; tiny: files of one second")
+    hide_secrets: bool = Field(False, description="leave the credentials of a storage_config out of answers")
     undocumented_fields: bool = Field(False, description="add meeting_id and type to recordings")
     sparse_track_answers: bool = Field(False, description="leave the timestamps out of the answer to a track start")

@@ -1,4 +1,4 @@
-"""One emulator for all tests of this folder, as good as new for each."""
+"""One emulator for all tests of this folder, reset before each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
+from tests.support.emulator import bearer
 
 
 @pytest.fixture(scope="session")
@@ -24,18 +25,18 @@ def emulator(server: EmulatorServer) -> EmulatorServer:
 
 @pytest.fixture(scope="session")
 def clients(server: EmulatorServer) -> Iterator[tuple[httpx.Client, httpx.Client]]:
-    # For all tests, because each new client reads the certificates of the system anew.
+    # For all tests, because each new client reads the certificates of the system again.
     address = f"{server.base_url}/accounts/account/realtime/kit/app"
     with (
         httpx.Client(base_url=server.url, timeout=60) as http,
-        httpx.Client(base_url=address, headers={"Authorization": "Bearer token"}, timeout=60) as api,
+        httpx.Client(base_url=address, headers=bearer("token"), timeout=60) as api,
     ):
         yield http, api
 
 
 @pytest.fixture
 def http(clients: tuple[httpx.Client, httpx.Client], emulator: EmulatorServer) -> httpx.Client:
-    """A client without a token, for the file host and the control API."""
+    """A client without a token, for the file host and the control routes."""
     return clients[0]
 
 

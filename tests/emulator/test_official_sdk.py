@@ -1,4 +1,4 @@
-"""Proof of faithfulness: the official SDK drives all six operations, and every field that it types comes out."""
+"""The official SDK against the emulator: it drives all six operations, and gets every field that it declares."""
 
 from __future__ import annotations
 
@@ -13,28 +13,18 @@ from cloudflare.types import realtime_kit as kit
 from pydantic import BaseModel, TypeAdapter
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
+from tests.support.emulator import STORAGES
 
 IDS = {"account_id": "account", "app_id": "app"}
-STORAGES: list[dict[str, Any]] = [
-    {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": "b", "region": "us-east-1", "path": "p"},
-    {"type": "gcs", "secret": "{}", "bucket": "b", "region": "eu"},
-    {
-        "type": "sftp",
-        "host": "h",
-        "port": 22,
-        "username": "u",
-        "path": "p",
-        "auth_method": "PASSWORD",
-        "password": "pw",
-    },
-]
+# Together, these set every field of a storage that the SDK declares.
+DECLARED_STORAGES = [STORAGES[name] for name in ("aws", "gcs", "sftp-password")]
 MEETING_CONFIG = {
     "audio_config": {"channel": "mono", "codec": "AAC", "export_file": True},
     "file_name_prefix": "auto",
     "live_streaming_config": {"rtmp_url": "rtmp://example"},
     "max_seconds": 90.0,
     "realtimekit_bucket_config": {"enabled": True},
-    "storage_config": STORAGES[2] | {"region": "eu"},
+    "storage_config": STORAGES["sftp-password"] | {"region": "eu"},
     "video_config": {
         "codec": "H264",
         "export_file": True,
@@ -58,7 +48,7 @@ RESPONSES = {
 
 
 class Driver:
-    """The SDK, synchronous or not, with the answers that it has given."""
+    """The SDK, synchronous or not, with the answers that it returned."""
 
     def __init__(self, client: cloudflare.Cloudflare | cloudflare.AsyncCloudflare, run: Callable[[Any], Any]) -> None:
         self._recordings = client.realtime_kit.recordings
@@ -105,10 +95,10 @@ def driver(request: pytest.FixtureRequest, emulator: EmulatorServer) -> Iterator
             runner.run(client.close())
 
 
-def play(driver: Driver, emulator: EmulatorServer) -> None:
-    """Use every operation, and leave no field of its answers untouched."""
+def use_every_operation(driver: Driver, emulator: EmulatorServer) -> None:
+    """Use every operation in such a way that each field has a value in some answer."""
     emulator.settings.idle_action = "accept"
-    for number, storage in enumerate(STORAGES):
+    for number, storage in enumerate(DECLARED_STORAGES):
         meeting_id = f"meeting-{number}"
         emulator.world.open_meeting(meeting_id, recording_config={"storage_config": storage}, participants=["ann"])
         started = driver.start(meeting_id, audio_config={"codec": "AAC"}, storage_config=storage, max_seconds=60)
@@ -125,7 +115,7 @@ def play(driver: Driver, emulator: EmulatorServer) -> None:
 
 
 def test_the_official_sdk_drives_all_six_operations(driver: Driver, emulator: EmulatorServer) -> None:
-    play(driver, emulator)
+    use_every_operation(driver, emulator)
     listed = driver.list(
         status=["UPLOADED", "ERRORED"],
         search="meeting",
@@ -143,15 +133,15 @@ def test_the_official_sdk_drives_all_six_operations(driver: Driver, emulator: Em
     assert driver.list(meeting_id="meeting-2")[0].status == "UPLOADED"
 
 
-def test_every_typed_field_comes_out_with_its_type(driver: Driver, emulator: EmulatorServer) -> None:
-    play(driver, emulator)
+def test_every_declared_field_has_a_value_of_its_type(driver: Driver, emulator: EmulatorServer) -> None:
+    use_every_operation(driver, emulator)
     driver.list()
     seen: dict[str, set[str]] = {operation: set() for operation in RESPONSES}
     for operation, answer in driver.answers:
-        seen[operation] |= set(populated(answer))
-    declared = {operation: set(typed_fields(response)) for operation, response in RESPONSES.items()}
-    assert len(declared["list"]) > 60
-    assert {operation: declared[operation] - seen[operation] for operation in RESPONSES} == NOT_YET
+        seen[operation] |= set(fields_with_values(answer))
+    for operation, response in RESPONSES.items():
+        assert set(declared_fields(response)) - seen[operation] == NEVER_SET[operation], operation
+    assert len(set(declared_fields(RESPONSES["list"]))) > 60
 
 
 def test_the_sdk_raises_its_own_errors(driver: Driver, emulator: EmulatorServer) -> None:
@@ -173,7 +163,7 @@ def test_the_sdk_raises_its_own_errors(driver: Driver, emulator: EmulatorServer)
         driver.list()
 
 
-# Walking types and answers. A path leaves out list indices and which member of a union a value took.
+# The fields of types and of answers. A path has no indices of lists, and does not name the members of unions.
 
 ENDED = {"audio_download_url", "download_url", "download_url_expiry", "file_size", "stopped_time"}
 STARTED = {"recording_duration", "started_time"}
@@ -181,8 +171,8 @@ STOPPED = {
     "stop_reason" + rest for rest in ("", ".reason", ".caller", ".caller.name", ".caller.type", ".caller.user_id")
 }
 
-#: What no answer of an operation can hold, because it describes a recording that has not come so far.
-NOT_YET = {
+#: The fields that no answer of an operation has, because its recording has not started or not ended yet.
+NEVER_SET = {
     "list": set(),
     "get": set(),
     "action": set(),
@@ -192,19 +182,19 @@ NOT_YET = {
 }
 
 
-def typed_fields(annotation: Any, path: str = "") -> Iterator[str]:
+def declared_fields(annotation: Any, path: str = "") -> Iterator[str]:
     """Yield the path of every field that a response type declares."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             here = f"{path}.{name}".lstrip(".")
             yield here
-            yield from typed_fields(field.annotation, here)
+            yield from declared_fields(field.annotation, here)
     for argument in get_args(annotation):
-        yield from typed_fields(argument, path)
+        yield from declared_fields(argument, path)
 
 
-def populated(value: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of every declared field that has a value, having checked the value's type."""
+def fields_with_values(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every declared field that has a value, and check the type of the value."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, BaseModel):
             for name, field in type(item).model_fields.items():
@@ -212,4 +202,4 @@ def populated(value: Any, path: str = "") -> Iterator[str]:
                 if content is not None:
                     TypeAdapter(field.annotation).validate_python(content)
                     yield here
-                    yield from populated(content, here)
+                    yield from fields_with_values(content, here)

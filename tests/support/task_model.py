@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_realtimekit.api import client, retry
 from airflow_provider_realtimekit.emulator import EmulatorServer
-from airflow_provider_realtimekit.emulator.state import Owner
+from airflow_provider_realtimekit.emulator.world.models import Owner
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator
 from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.start.checkpoint import STATE_KEY
@@ -101,7 +101,7 @@ class Scene:
     def age(self, seconds: float) -> None:
         """Let time pass for the recordings."""
         for recording in self.server.world.contents()[1]:
-            for name in ("invoked_at", "since", "started_at", "stopped_at", "uploaded_at"):
+            for name in ("invoked_at", "state_since", "started_at", "stopped_at", "uploaded_at"):
                 if (moment := getattr(recording, name)) is not None:
                     setattr(recording, name, moment - seconds)
 

@@ -1,0 +1,1 @@
+"""Tests of the emulator: its world, its media and its HTTP side."""
