@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from airflow_provider_realtimekit.models.base import Action, RecordingStatus
 from airflow_provider_realtimekit.models.recording import (
     Caller,
     FileKind,
@@ -25,6 +24,7 @@ from airflow_provider_realtimekit.models.requests import (
     VideoConfig,
     Watermark,
 )
+from airflow_provider_realtimekit.models.status import Action, RecordingStatus
 from airflow_provider_realtimekit.models.storage import StorageConfig
 
 __all__ = [

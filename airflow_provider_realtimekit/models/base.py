@@ -16,37 +16,6 @@ from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.redaction import MASK, SECRET_KEYS, parse_json_object
 
 
-class RecordingStatus(StrEnum):
-    """Where a recording stands: INVOKED → RECORDING (⇄ PAUSED) → UPLOADING → UPLOADED, or ERRORED."""
-
-    INVOKED = "INVOKED"
-    RECORDING = "RECORDING"
-    PAUSED = "PAUSED"
-    UPLOADING = "UPLOADING"
-    UPLOADED = "UPLOADED"
-    ERRORED = "ERRORED"
-
-
-ACTIVE = frozenset({RecordingStatus.INVOKED, RecordingStatus.RECORDING, RecordingStatus.PAUSED})
-TERMINAL = frozenset({RecordingStatus.UPLOADED, RecordingStatus.ERRORED})
-
-
-class Action(StrEnum):
-    """What can be asked of a recording that runs."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    STOP = "stop"
-
-
-#: Where an action leads: a recording in one of these needs it no more.
-GOALS = {
-    Action.PAUSE: frozenset({RecordingStatus.PAUSED}),
-    Action.RESUME: frozenset({RecordingStatus.RECORDING}),
-    Action.STOP: frozenset({RecordingStatus.UPLOADING}) | TERMINAL,
-}
-
-
 def parse_timestamp(value: Any) -> pendulum.DateTime:
     """Return an aware pendulum time; a time without a zone is UTC, as all of the API's are."""
     if isinstance(value, datetime):

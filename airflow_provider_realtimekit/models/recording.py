@@ -21,14 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticUseDefault
 
-from airflow_provider_realtimekit.models.base import (
-    ACTIVE,
-    GOALS,
-    TERMINAL,
-    Action,
-    RecordingStatus,
-    Timestamp,
-)
+from airflow_provider_realtimekit.models.base import Timestamp
+from airflow_provider_realtimekit.models.status import ACTIVE, GOALS, TERMINAL, Action, RecordingStatus
 from airflow_provider_realtimekit.redaction import strip_queries
 
 # What the API says in words may quote a signed URL.

@@ -4,8 +4,7 @@ import pytest
 
 from airflow_provider_realtimekit.api import client
 from airflow_provider_realtimekit.api.rate_limit import RateLimiter
-
-from .support import Clock, Face, patch_sleep
+from tests.support.api import Clock, Face, patch_sleep
 
 
 @pytest.fixture(params=["sync", "async"])

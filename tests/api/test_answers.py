@@ -22,8 +22,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitRouteError,
 )
 from airflow_provider_realtimekit.redaction import strip_queries
-
-from .support import API, Face, finish, ok
+from tests.support.api import API, Face, finish, ok
 
 SHAPES: dict[str, Any] = {
     "error": lambda code: {"success": False, "error": {"code": code, "message": "said so"}},

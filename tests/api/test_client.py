@@ -22,8 +22,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitNotFoundError,
     RealtimeKitResponseError,
 )
-
-from .support import API, CREDENTIALS, TOKEN, Face, no, ok, told
+from tests.support.api import API, CREDENTIALS, TOKEN, Face, no, ok, told
 
 CALLS: dict[str, Any] = {
     "get": lambda api: api.get_recording("r"),

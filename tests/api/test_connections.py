@@ -12,8 +12,7 @@ from airflow.providers.common.compat.sdk import Connection
 from airflow_provider_realtimekit.api.client import Credentials
 from airflow_provider_realtimekit.connections.realtimekit import read_credentials
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-
-from .support import first_request
+from tests.support.api import first_request
 
 SECRET = "cfTok-9f31c7ab02d4e685"
 

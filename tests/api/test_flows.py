@@ -19,8 +19,7 @@ from airflow_provider_realtimekit.exceptions import (
     StartOutcomeUnknownError,
 )
 from airflow_provider_realtimekit.models import Action
-
-from .support import API, PREFIX, RECORDING, Face, body_of, no, ok, told
+from tests.support.api import API, PREFIX, RECORDING, Face, body_of, no, ok, told
 
 STARTS: dict[str, Any] = {
     "composite": lambda: API.start_recording(meeting_id="meet-1", storage_config=None),

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_realtimekit.api.client import Client
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
-
-from .support import API, CREDENTIALS, Face, ok
+from tests.support.api import API, CREDENTIALS, Face, ok
 
 STATUSES = ["RECORDING", "UPLOADED", "ERRORED", "NEW"]
 

@@ -8,8 +8,7 @@ import pytest
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
 from airflow_provider_realtimekit.models import Action
-
-from .support import API, Face, first_request
+from tests.support.api import API, Face, first_request
 
 M = {"meeting_id": "m"}
 

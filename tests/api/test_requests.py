@@ -9,8 +9,7 @@ import pendulum
 import pytest
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-
-from .support import API, PREFIX, body_of, first_request
+from tests.support.api import API, PREFIX, body_of, first_request
 
 STORAGE = {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": "b", "region": "eu-1", "path": "a/b"}
 FULL_START: dict[str, Any] = {

@@ -17,8 +17,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitConnectionError,
     RealtimeKitRateLimitError,
 )
-
-from .support import API, Face, no, ok
+from tests.support.api import API, Face, no, ok
 
 NEVER_SENT = [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout]
 PERHAPS_SENT = [

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
 from airflow_provider_realtimekit.models import Action, StartRecordingRequest, StartTrackRecordingRequest
-
-from .support import API, CREDENTIALS, RECORDING, TOKEN, Face, first_request, leaked, told
+from tests.support.api import API, CREDENTIALS, RECORDING, TOKEN, Face, first_request, leaked, told
 
 ONE_LINE = "Zq7rT2vX9wLmN4pKs8Yd"
 # As private keys and service accounts are: lines, quotes, backslashes.

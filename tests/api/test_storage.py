@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-
-from .support import API, body_of, first_request
+from tests.support.api import API, body_of, first_request
 
 VALUES: dict[str, Any] = {
     "access_key": "AK",

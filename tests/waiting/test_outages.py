@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_realtimekit.waiting.outcome import Wait
-from tests.api.support import CREDENTIALS, no, ok
+from tests.support.api import CREDENTIALS, no, ok
 
 from .worlds import ROUND, Life, Stage, deadline, lives
 

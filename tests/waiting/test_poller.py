@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from airflow_provider_realtimekit.waiting.poller import GATHER_SECONDS
-from tests.api.support import CREDENTIALS
+from tests.support.api import CREDENTIALS
 
 from .worlds import ROUND, Life, Stage, at, deadline, lives
 

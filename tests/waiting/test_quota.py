@@ -17,7 +17,7 @@ from airflow_provider_realtimekit.api.client import AsyncClient, Client
 from airflow_provider_realtimekit.api.rate_limit import RateLimiter, rate_limiter_for
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitRateLimitError
-from tests.api.support import API, CREDENTIALS, Clock, no, ok, patch_sleep
+from tests.support.api import API, CREDENTIALS, Clock, no, ok, patch_sleep
 
 LOGGER = "airflow_provider_realtimekit.api.rate_limit"
 

@@ -15,7 +15,7 @@ from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK
 from airflow_provider_realtimekit.exceptions import RealtimeKitNotFoundError
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from airflow_provider_realtimekit.waiting.planner import Economy, Subject, ask, plan, read_list
-from tests.api.support import API
+from tests.support.api import API
 
 from .worlds import START, Kit, Life, at
 

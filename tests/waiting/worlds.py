@@ -23,7 +23,7 @@ from airflow_provider_realtimekit.waiting import entries, outcome, planner, poll
 from airflow_provider_realtimekit.waiting.outcome import Event, Wait
 from airflow_provider_realtimekit.waiting.poller import Poller
 from airflow_provider_realtimekit.waiting.shared import wait_for
-from tests.api.support import CREDENTIALS, no, ok
+from tests.support.api import CREDENTIALS, no, ok
 
 START = pendulum.now("UTC").replace(microsecond=0)
 LATENCY = 0.01
