@@ -50,5 +50,5 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONN_FIELDS,
             }
         ],
-        "extra-links": [f"{_PACKAGE}.links.RealtimeKitAppLink"],
+        "extra-links": [f"{_PACKAGE}.extra_links.RealtimeKitAppLink"],
     }
