@@ -148,7 +148,7 @@ class _Start:
     def _look(self) -> Flow[tuple[Recording | None, pendulum.DateTime]]:
         """Return what runs already, and the time by the server's clock, rather too early than too late."""
         began = pendulum.now("UTC")
-        active, told = yield from self.api.look_at_active(self.meeting_id)
+        active, told = yield from self.api.get_active_with_time(self.meeting_id)
         if active is not None and not self.search.is_kind(active, surely=self.order.tracks):
             active = yield from self.search.running(surely=self.order.tracks)
         return active, told - DATE_SLACK if told else began - CLOCK_SLACK

@@ -71,8 +71,8 @@ class Search:
         """Return the meeting's recordings that were invoked since then."""
         walk = self.api.list_recordings(meeting_id=self.meeting_id, start_time=since - CLOCK_SLACK)
         rows: list[Recording] = []
-        while not walk.done:
-            rows += [row for row in walk.take((yield from walk.next_page())) if is_since(row, since)]
+        while not walk.is_done:
+            rows += [row for row in walk.accept((yield from walk.next_page())) if is_since(row, since)]
         return rows
 
     def _is_named_so(self, row: Recording) -> bool:

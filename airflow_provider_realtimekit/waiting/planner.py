@@ -138,7 +138,7 @@ def read_list(api: RecordingsAPI, subjects: Sequence[Subject], economy: Economy,
     begin = min(subject.since for subject in subjects) - _SLACK
     walk = api.list_recordings(start_time=pendulum.from_timestamp(begin))
     wanted = _Wanted(subjects)
-    while not walk.done:
+    while not walk.is_done:
         total = yield from _read_page(walk, wanted, show)
         if total is not None:
             economy.learn_total(begin, total, wanted.longest_page)
@@ -150,8 +150,8 @@ def read_list(api: RecordingsAPI, subjects: Sequence[Subject], economy: Economy,
 def _read_page(walk: PageWalk, wanted: _Wanted, show: Show) -> Flow[int | None]:
     """Read a page; return how many rows there are in all if it is not worth reading on."""
     page = yield from walk.next_page()
-    yield from _in_turns(wanted.pick(walk.take(page), page), show)
-    is_enough = not walk.done and (wanted.has_all or _is_dearer(page, wanted.missing))
+    yield from _in_turns(wanted.pick(walk.accept(page), page), show)
+    is_enough = not walk.is_done and (wanted.has_all or _is_dearer(page, wanted.missing))
     return page.total_count or 0 if is_enough else None
 
 

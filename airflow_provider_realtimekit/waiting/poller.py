@@ -8,6 +8,8 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
+from airflow.providers.common.compat.sdk import Stats
+
 from airflow_provider_realtimekit import metrics
 from airflow_provider_realtimekit.api.client import AsyncClient, Credentials
 from airflow_provider_realtimekit.api.retry import RetryPolicy
@@ -116,12 +118,14 @@ class Poller:
         except RealtimeKitAuthError as error:
             await self._refused(look.open, error)
         except RealtimeKitError as error:
-            metrics.round_ended("failed", self.loop.time() - oldest)
+            Stats.incr(metrics.POLL_ROUNDS, tags={"outcome": "failed"})
+            Stats.gauge(metrics.STALENESS, self.loop.time() - oldest)
             self._again(dict.fromkeys(look.open, error) | look.errors)
         except Exception as error:  # a defect of ours must not leave the waits hanging
             self.book.end(look.open, error)
         else:
-            metrics.round_ended("answered", self.loop.time() - oldest)
+            Stats.incr(metrics.POLL_ROUNDS, tags={"outcome": "answered"})
+            Stats.gauge(metrics.STALENESS, self.loop.time() - oldest)
             self._answered(look)
 
     def _answered(self, look: Look) -> None:
@@ -162,4 +166,4 @@ def _count(change: int) -> None:
     """Keep the gauge of all waits of the process."""
     global _waits
     _waits += change
-    metrics.waits(_waits)
+    Stats.gauge(metrics.WAITS, _waits)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from airflow_provider_realtimekit.api.headers import parse_retry_after
-from airflow_provider_realtimekit.api.responses import parse_data
+from airflow_provider_realtimekit.api.responses import parse_body
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -46,7 +46,7 @@ KINDS = [
 
 def error_of(response: httpx.Response) -> RealtimeKitError:
     with pytest.raises(RealtimeKitError) as caught:
-        parse_data(response)
+        parse_body(response)
     return caught.value
 
 

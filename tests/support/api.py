@@ -7,13 +7,11 @@ import json
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.api import client as client_module
 from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
 from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.api.retry import RetryPolicy
@@ -119,11 +117,11 @@ class Face:
 
     def run(self, flow: Any) -> Any:
         if self.kind == "sync":
-            with Client(self.credentials, self.policy, self._transport()) as client:
+            with Client(self.credentials, self.policy, self._transport(), self.clock.sleep) as client:
                 return client.run(flow)
 
         async def go() -> Any:
-            async with AsyncClient(self.credentials, self.policy, self._transport()) as client:
+            async with AsyncClient(self.credentials, self.policy, self._transport(), self.clock.asleep) as client:
                 return await client.run(flow)
 
         return asyncio.run(go())
@@ -131,12 +129,12 @@ class Face:
     def walk(self, walk: Any, take: int | None = None) -> list[Any]:
         """Take the first rows of a walk (all by default) and return their ids."""
         if self.kind == "sync":
-            with Client(self.credentials, self.policy, self._transport()) as client:
+            with Client(self.credentials, self.policy, self._transport(), self.clock.sleep) as client:
                 rows = client.walk(walk)
                 return [row.id for row in islice(rows, take)]
 
         async def go() -> list[Any]:
-            async with AsyncClient(self.credentials, self.policy, self._transport()) as client:
+            async with AsyncClient(self.credentials, self.policy, self._transport(), self.clock.asleep) as client:
                 ids = []
                 rows = client.walk(walk)
                 async for row in rows:
@@ -162,8 +160,3 @@ class Face:
             raise answer(f"{request.url} said {request.headers}", request=request)
         self._answer = iter(lambda: answer, None)
         return fresh(answer(request))
-
-
-def patch_sleep(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=clock.sleep))
-    monkeypatch.setattr(client_module, "asyncio", SimpleNamespace(sleep=clock.asleep))
