@@ -113,14 +113,19 @@ class RecordingsAPI:
             except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as failure:
                 error = failure
             # What the API answers to an action that does not apply is documented nowhere: the status decides.
-            recording = yield from self.get_recording(recording_id)
-            if recording.has_reached(action):
-                return recording
-            if pause is None or not recording.is_active:
-                break
+            try:
+                recording = yield from self.get_recording(recording_id)
+            except RealtimeKitResponseError:
+                if pause is None:
+                    raise
+            else:
+                if recording.has_reached(action):
+                    return recording
+                if pause is None or not recording.is_active:
+                    break
             yield pause
         raise RecordingStateError(
-            f"{action} of recording {recording_id} failed, and the recording is {recording.status}: {error}",
+            f"{action} of recording {recording_id} did not take effect, it is {recording.status}: {error}",
             recording_id=recording_id,
         ) from error
 

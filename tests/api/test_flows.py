@@ -15,6 +15,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
     RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
+    RealtimeKitResponseError,
     RecordingStateError,
     StartOutcomeUnknownError,
 )
@@ -267,6 +268,21 @@ def test_what_has_ended_is_not_asked_to_pause_again(face: Face, status: str) -> 
 def test_an_unknown_or_early_state_is_not_the_one_aimed_at(face: Face, action: Action, status: str) -> None:
     with pytest.raises(RecordingStateError):
         face.answers(*[no(400), at(status)] * 3).run(API.apply_action("rec-1", action))
+
+
+@every_action
+def test_an_action_is_sent_again_when_neither_it_nor_the_recording_can_be_read(face: Face, action: Action) -> None:
+    garbage = httpx.Response(200)
+    recording = face.answers(garbage, garbage, at(AIMS[action])).run(API.apply_action("rec-1", action))
+    assert recording.status == AIMS[action]
+    assert face.methods == ["PUT", "GET", "PUT"]
+
+
+@every_action
+def test_an_action_whose_effect_can_never_be_read_is_an_error(face: Face, action: Action) -> None:
+    with pytest.raises(RealtimeKitResponseError):
+        face.answers(lambda _: httpx.Response(200)).run(API.apply_action("rec-1", action))
+    assert face.methods == ["PUT", "GET"] * 3
 
 
 @every_action
