@@ -20,5 +20,5 @@ class RealtimeKitAppLink(BaseOperatorLink):
         from airflow_provider_realtimekit.hooks import RealtimeKitHook
 
         hook = RealtimeKitHook(operator.realtimekit_conn_id, operator.app_id)  # type: ignore[attr-defined]
-        credentials = hook.credentials
+        credentials = hook.get_credentials()
         return f"https://dash.cloudflare.com/{credentials.account_id}/realtime/kit/{credentials.app_id}"

@@ -140,7 +140,9 @@ class WaitingOperator(RealtimeKitOperator):
         if event is None and self.deferrable:
             return self._defer(wait)
         if event is None:
-            event = self.hook.client.run(watch(self.hook.credentials.api, wait, self.poll_interval), polling=True)
+            event = self.hook.get_conn().run(
+                watch(self.hook.get_credentials().api, wait, self.poll_interval), polling=True
+            )
         return result_from_event(event, wait)
 
     def _defer(self, wait: Wait) -> dict[str, Any]:
