@@ -38,7 +38,8 @@ T = TypeVar("T")
 
 def _sync(flow: Callable[Concatenate[RecordingsAPI, P], Flow[T]]) -> Callable[Concatenate[RealtimeKitHook, P], T]:
     def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.get_conn().run(flow(self.get_credentials().api, *args, **kwargs))
+        client = self.get_conn()
+        return client.run(flow(client.api, *args, **kwargs))
 
     _describe(call, flow, flow.__name__)
     return call
@@ -49,7 +50,7 @@ def _async(
 ) -> Callable[Concatenate[RealtimeKitHook, P], Awaitable[T]]:
     async def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
         client = await self.get_async_conn()
-        return await client.run(flow((await self.get_async_credentials()).api, *args, **kwargs))
+        return await client.run(flow(client.api, *args, **kwargs))
 
     _describe(call, flow, f"a{flow.__name__}")
     return call
@@ -59,7 +60,8 @@ def _sync_list(
     walk: Callable[Concatenate[RecordingsAPI, P], PageWalk],
 ) -> Callable[Concatenate[RealtimeKitHook, P], Iterator[Recording]]:
     def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Recording]:
-        return self.get_conn().walk(walk(self.get_credentials().api, *args, **kwargs))
+        client = self.get_conn()
+        return client.walk(walk(client.api, *args, **kwargs))
 
     _describe(call, walk, walk.__name__, Iterator[Recording])
     return call
@@ -70,7 +72,7 @@ def _async_list(
 ) -> Callable[Concatenate[RealtimeKitHook, P], AsyncIterator[Recording]]:
     async def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Recording]:
         client = await self.get_async_conn()
-        async for recording in client.walk(walk((await self.get_async_credentials()).api, *args, **kwargs)):
+        async for recording in client.walk(walk(client.api, *args, **kwargs)):
             yield recording
 
     _describe(call, walk, f"a{walk.__name__}", AsyncIterator[Recording])
@@ -250,7 +252,7 @@ class RealtimeKitHook(BaseHook):
 
 def _test(client: Client, credentials: Credentials) -> tuple[bool, str]:
     try:
-        client.run(credentials.api.list_recordings(limit=1).next_page())
+        client.run(client.api.list_recordings(limit=1).next_page())
     except RealtimeKitAuthError:
         return False, _explain_refused_token(client, credentials)
     except RealtimeKitNotFoundError as error:
@@ -270,7 +272,7 @@ def _explain_refused_token(client: Client, credentials: Credentials) -> str:
     # valid there, and refused for recordings, lacks the permission.
     paths = ("/user", f"/accounts/{credentials.account_id}")
     try:
-        is_valid = any(client.run(credentials.api.verify_token(path)) for path in paths)
+        is_valid = any(client.run(client.api.verify_token(path)) for path in paths)
     except RealtimeKitError:
         return "the token was refused, or lacks the permission Realtime or Realtime Admin on this account"
     if is_valid:

@@ -188,7 +188,8 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
     def _look(self, wait: Wait) -> Recording | None:
         from airflow_provider_realtimekit.waiting.outcome import look
 
-        return self.hook.get_conn().run(look(self.hook.get_credentials().api, wait), polling=True)
+        client = self.hook.get_conn()
+        return client.run(look(client.api, wait), polling=True)
 
     def _conclude(self, event: Event | None, wait: Wait) -> dict[str, Any]:
         from airflow_provider_realtimekit.waiting.outcome import result_from_event

@@ -20,7 +20,7 @@ from airflow_provider_realtimekit.api.flow import Flow, T
 from airflow_provider_realtimekit.api.pagination import PageWalk
 from airflow_provider_realtimekit.api.rate_limit import rate_limiter_for
 from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL, RecordingsAPI
-from airflow_provider_realtimekit.api.retry import NEVER_SENT, Outcome, RetryPolicy
+from airflow_provider_realtimekit.api.retry import NEVER_SENT, TRANSIENT_STATUSES, Outcome, RetryPolicy
 from airflow_provider_realtimekit.defaults import POLLING_SHARE, REQUEST_TIMEOUT, RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitConnectionError,
@@ -92,6 +92,8 @@ class _FlowRunner:
         self._policy = policy or RetryPolicy(retry_timeout=credentials.retry_timeout)
         self._limiter = rate_limiter_for(credentials.base_url, credentials.token, credentials.polling_share)
         self._token = credentials.token
+        #: The flows that can be run, for the app of the credentials.
+        self.api = credentials.api
 
     def _steps(self, flow: Flow[T], polling: bool) -> Generator[httpx.Request | float, Outcome | None, T]:
         """Run a flow: each step is a request to send, or a number of seconds to sleep.
@@ -145,7 +147,7 @@ class _FlowRunner:
             if isinstance(outcome, httpx.Response):
                 Stats.incr(metrics.REQUESTS, tags={"operation": operation, "outcome": str(outcome.status_code)})
                 self._limiter.update_from(outcome)
-                if outcome.is_success:
+                if outcome.status_code not in TRANSIENT_STATUSES:
                     return outcome
             else:
                 Stats.incr(metrics.REQUESTS, tags={"operation": operation, "outcome": type(outcome).__name__})

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import httpx
 import pendulum
+from pydantic import ValidationError
 
 from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.headers import parse_date
 from airflow_provider_realtimekit.api.pagination import Page, PageWalk
-from airflow_provider_realtimekit.api.responses import (
-    parse_active_recording,
-    parse_body,
-    parse_recording,
-    validate_recording,
-)
+from airflow_provider_realtimekit.api.responses import parse_active_recording, parse_body, parse_recording
 from airflow_provider_realtimekit.defaults import REQUEST_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
@@ -59,8 +56,8 @@ class RecordingsAPI:
 
     :param account_id: Cloudflare's account id
     :param app_id: the RealtimeKit app's id; its form is not checked
-    :param base_url: where the API lives, up to and including ``/client/v4``
-    :param timeout: seconds that a request may take: for so long a start in doubt may still take effect
+    :param base_url: the API's address, up to and including ``/client/v4``
+    :param timeout: seconds that a request may take. For so long a start without an answer may still take effect.
     """
 
     account_id: str
@@ -68,10 +65,15 @@ class RecordingsAPI:
     base_url: str = DEFAULT_BASE_URL
     timeout: float = REQUEST_TIMEOUT
 
+    @cached_property
+    def url(self) -> str:
+        """The address of the app's recordings. Each request's "operation" names it in the metrics."""
+        return f"{self.base_url}/accounts/{self.account_id}/realtime/kit/{self.app_id}/recordings"
+
     def get_recording(self, recording_id: str) -> Flow[Recording]:
         """Fetch a recording: ``GET …/recordings/{recording_id}``."""
-        recording_id = check_identifier("recording_id", recording_id)
-        response = yield self._request("get", "GET", f"/{recording_id}")
+        url = f"{self.url}/{check_identifier('recording_id', recording_id)}"
+        response = yield httpx.Request("GET", url, extensions={"operation": "get"})
         return parse_recording(response)
 
     def get_active_recording(self, meeting_id: str) -> Flow[Recording | None]:
@@ -81,8 +83,8 @@ class RecordingsAPI:
 
     def get_active_with_time(self, meeting_id: str) -> Flow[tuple[Recording | None, pendulum.DateTime | None]]:
         """Fetch a meeting's active recording, and the server's time: either is ``None`` if the answer lacks it."""
-        meeting_id = check_identifier("meeting_id", meeting_id)
-        response = yield self._request("active", "GET", f"/active-recording/{meeting_id}")
+        url = f"{self.url}/active-recording/{check_identifier('meeting_id', meeting_id)}"
+        response = yield httpx.Request("GET", url, extensions={"operation": "active"})
         return parse_active_recording(response), parse_date(response.headers.get("date"))
 
     def pause_recording(self, recording_id: str) -> Flow[Recording]:
@@ -176,8 +178,8 @@ class RecordingsAPI:
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         request = StartRecordingRequest.checked(**arguments)
-        data, response = yield from self._start("", request)
-        return _read_started(data, response, request.meeting_id)
+        data, _ = yield from self._start("start", "", request)
+        return _read_started(data, request.meeting_id)
 
     def start_track_recording(
         self,
@@ -201,10 +203,10 @@ class RecordingsAPI:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         request = StartTrackRecordingRequest.checked(**arguments)
         began = pendulum.now("UTC")
-        data, response = yield from self._start("/track", request)
+        data, response = yield from self._start("start_track", "/track", request)
         if isinstance(data, Mapping) and data:
             # Today's SDK reads data.recording.
-            return _read_started(data.get("recording", data), response, request.meeting_id)
+            return _read_started(data.get("recording", data), request.meeting_id)
         # The reference's answer is empty. The recording is then the newest that was invoked since the request was
         # sent, by the server's clock if the answer has its time.
         now = pendulum.now("UTC")
@@ -247,21 +249,22 @@ class RecordingsAPI:
         return response.is_success
 
     def _fetch_page(self, params: Mapping[str, Any]) -> Flow[Page]:
-        body = parse_body((yield self._request("list", "GET", "", params=params)))
+        body = parse_body((yield httpx.Request("GET", self.url, params=params, extensions={"operation": "list"})))
         return Page.parse(body["data"], body.get("paging"))
 
     def _act(self, recording_id: str, action: Action) -> Flow[Recording]:
-        recording_id = check_identifier("recording_id", recording_id)
-        response = yield self._request(action.value, "PUT", f"/{recording_id}", json={"action": action.value})
+        url = f"{self.url}/{check_identifier('recording_id', recording_id)}"
+        body = {"action": action.value}
+        response = yield httpx.Request("PUT", url, json=body, extensions={"operation": action.value})
         return parse_recording(response)
 
     def _start(
-        self, path: str, request: StartRecordingRequest | StartTrackRecordingRequest
+        self, operation: str, path: str, request: StartRecordingRequest | StartTrackRecordingRequest
     ) -> Flow[tuple[Any, httpx.Response]]:
         """Send a start; return the answer's data, and the answer."""
         body = request.to_body()
         try:
-            response = yield self._request("start_track" if path else "start", "POST", path, json=body)
+            response = yield httpx.Request("POST", self.url + path, json=body, extensions={"operation": operation})
             return parse_body(response, may_be_empty=True).get("data"), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
             # The API's message may repeat what it was sent.
@@ -281,24 +284,13 @@ class RecordingsAPI:
             raise _outcome_unknown(reason, meeting_id, accepted=True)
         return found
 
-    def _request(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        json: Mapping[str, Any] | None = None,
-    ) -> httpx.Request:
-        url = f"{self.base_url}/accounts/{self.account_id}/realtime/kit/{self.app_id}/recordings{path}"
-        return httpx.Request(method, url, params=params, json=json, extensions={"operation": operation})
 
-
-def _read_started(data: Any, response: httpx.Response, meeting_id: str) -> Recording:
+def _read_started(data: Any, meeting_id: str) -> Recording:
     try:
-        return validate_recording(data, response)
-    except RealtimeKitResponseError as error:
-        # It was started all the same, only its id is missing.
+        return Recording.model_validate(data)
+    except ValidationError:
+        # It was probably started all the same. What can find it decides by the cause that the API did answer.
+        error = RealtimeKitResponseError("the API accepted the start, but its answer holds no recording: it has no id")
         raise _outcome_unknown(str(error), meeting_id) from error
 
 

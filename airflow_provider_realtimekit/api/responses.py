@@ -62,7 +62,14 @@ def parse_recording(response: httpx.Response) -> Recording:
     :raises RealtimeKitAPIError: the API refused the request
     :raises RealtimeKitResponseError: the answer cannot be read, or holds no recording
     """
-    return validate_recording(parse_body(response).get("data"), response)
+    data = parse_body(response)["data"]
+    try:
+        return Recording.model_validate(data)
+    except ValidationError:
+        raise RealtimeKitResponseError(
+            f"HTTP {response.status_code}, but its data holds no recording: there is no id",
+            status=response.status_code,
+        ) from None
 
 
 def parse_active_recording(response: httpx.Response) -> Recording | None:
@@ -76,20 +83,6 @@ def parse_active_recording(response: httpx.Response) -> Recording | None:
     if refusal is not None and refusal.error_class is RealtimeKitNotFoundError:
         return None
     return parse_recording(response)
-
-
-def validate_recording(data: Any, response: httpx.Response) -> Recording:
-    """Return an answer's data as a recording.
-
-    :raises RealtimeKitResponseError: when the data is no recording
-    """
-    try:
-        return Recording.model_validate(data)
-    except ValidationError:
-        raise RealtimeKitResponseError(
-            f"HTTP {response.status_code}, but its data holds no recording: there is no id",
-            status=response.status_code,
-        ) from None
 
 
 def parse_body(response: httpx.Response, *, may_be_empty: bool = False) -> Mapping[str, Any]:

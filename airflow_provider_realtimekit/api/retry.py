@@ -17,6 +17,9 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # 2 to this power times any base is above any cap in use; without a bound the power of a long outage overflows.
 _LARGEST_EXPONENT = 16
 
+#: Answers that may be better next time. Every other answer is final, also a bad one.
+TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 1000)})
+
 # What a request led to: an answer, or an error of the network.
 Outcome = httpx.Response | httpx.RequestError
 
@@ -77,4 +80,4 @@ def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
         return isinstance(outcome, NEVER_SENT) or not is_start
     if is_start:
         return outcome.status_code == 429
-    return outcome.status_code in (408, 429) or outcome.status_code >= 500
+    return outcome.status_code in TRANSIENT_STATUSES

@@ -40,12 +40,12 @@ def read_credentials(connection: Connection, app_id: str | None = None) -> Crede
         raise RealtimeKitInputError(f"extra field app_id{where} is empty: fill it in, or use the argument app_id")
     return Credentials(
         token=token,
-        account_id=check_identifier("login (the account id)", connection.login, where),
-        app_id=check_identifier("app_id", app_id, where),
         base_url=_read_base_url(connection.host, where),
         timeout=_read_number(extra, "timeout", REQUEST_TIMEOUT, where),
         retry_timeout=_read_number(extra, "retry_timeout", RETRY_TIMEOUT, where),
         polling_share=_read_number(extra, "polling_share", POLLING_SHARE, where),
+        account_id=check_identifier("login (the account id)", connection.login, where),
+        app_id=check_identifier("app_id", app_id, where),
     )
 
 

@@ -145,11 +145,6 @@ class RequestModel(FrozenModel):
         except ValidationError as error:
             raise RealtimeKitInputError(describe(error, cls)) from None
 
-    def to_body(self) -> dict[str, Any]:
-        """Return the JSON body to send, with its secrets in clear."""
-        body: dict[str, Any] = reveal(self.model_dump(exclude_none=True))
-        return body
-
 
 def reveal(value: Any) -> Any:
     """Return a value as plain JSON, with its secrets in clear."""
@@ -162,6 +157,15 @@ def reveal(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [reveal(item) for item in value]
     return str(value) if isinstance(value, StrEnum) else value
+
+
+def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``body`` with the fields of ``extra``, which win. Nested objects are merged key by key."""
+    merged = dict(body)
+    for key, value in extra.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from airflow_provider_realtimekit.models.base import IDENTIFIER_RULE, Identifier, RequestModel, Timestamp, reveal
+from airflow_provider_realtimekit.models.base import (
+    IDENTIFIER_RULE,
+    Identifier,
+    RequestModel,
+    Timestamp,
+    merge,
+    reveal,
+)
 from airflow_provider_realtimekit.models.storage import StorageConfig
 from airflow_provider_realtimekit.redaction import parse_json_object
 
@@ -104,7 +111,7 @@ class _StartBody(RequestModel):
 
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body to send, its secrets in clear."""
-        return merge(super().to_body(), self.extra_fields or {})
+        return merge(reveal(self.model_dump(exclude_none=True)), self.extra_fields or {})
 
 
 class StartRecordingRequest(_StartBody):
@@ -220,12 +227,3 @@ class ListQuery(RequestModel):
         if self.start_time and self.end_time and self.start_time > self.end_time:
             raise ValueError(f"start_time={self.start_time} is after end_time={self.end_time}: exchange the two")
         return self
-
-
-def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``body`` with the fields of ``extra``, which win. Nested objects are merged key by key."""
-    merged = dict(body)
-    for key, value in extra.items():
-        below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged

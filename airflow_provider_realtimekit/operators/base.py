@@ -140,9 +140,8 @@ class WaitingOperator(RealtimeKitOperator):
         if event is None and self.deferrable:
             return self._defer(wait)
         if event is None:
-            event = self.hook.get_conn().run(
-                watch(self.hook.get_credentials().api, wait, self.poll_interval), polling=True
-            )
+            client = self.hook.get_conn()
+            event = client.run(watch(client.api, wait, self.poll_interval), polling=True)
         return result_from_event(event, wait)
 
     def _defer(self, wait: Wait) -> dict[str, Any]:

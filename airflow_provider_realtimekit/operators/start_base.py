@@ -178,7 +178,8 @@ class OwningOperator(WaitingOperator):
             tell=self.log.info,
         )
         try:
-            recording, _ = self.hook.get_conn().run(ensure(self.hook.get_credentials().api, order, memory.load()))
+            client = self.hook.get_conn()
+            recording, _ = client.run(ensure(client.api, order, memory.load()))
         except StartOutcomeUnknownError as doubt:
             if memory.lasts:
                 raise StartUnsettledError(f"{doubt} (the next try of the task begins with that)") from doubt
@@ -251,7 +252,7 @@ class OwningOperator(WaitingOperator):
         arguments = {name: value for name in _SEARCHED if (value := getattr(self, name, None)) is not None}
         order = StartSpec(arguments, tracks=self._tracks)
         try:
-            api = hook.get_credentials().api
+            api = hook.get_conn().api
             recording = hook.get_conn().run(give_up(api, order, claim, seconds=2 * api.timeout))
         except Exception:
             self.log.exception("Recording %s may go on: it could not be stopped", claim.recording_id or "")
