@@ -7,6 +7,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar, get_args
 
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
@@ -194,8 +195,6 @@ class RealtimeKitHook(BaseHook):
         :raises RealtimeKitInputError: naming the field that is missing or malformed
         """
         if self._credentials is None:
-            from airflow.providers.common.compat.connection import get_async_connection
-
             connection = await get_async_connection(self.realtimekit_conn_id)
             self._credentials = read_credentials(connection, self.app_id)
         return self._credentials

@@ -192,7 +192,7 @@ def test_keys_in_files_are_read_where_the_task_runs(monkeypatch: pytest.MonkeyPa
     assert plain(read_storage("my_storage"))["private_key"] == PRIVATE_KEY
 
 
-NO_KEYS = "holds no lasting keys"
+NO_KEYS = "has no permanent keys"
 BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("aws", KEYS, {"region_name": "r"}, "needs: storage_bucket, or the extra field bucket_name"),
     ("aws", KEYS, {"bucket_name": "b"}, "needs: storage_region, or the extra field region_name"),
@@ -203,10 +203,10 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("aws", {**KEYS, "login": "ASIA5"}, {"bucket_name": "b", "region_name": "r"}, NO_KEYS),
     ("aws", KEYS, {"endpoint_url": "https://minio.example.org:9000"}, "leads to 'minio.example.org'"),
     ("aws", KEYS, {"endpoint_url": "https://[pass-5-word"}, "leads to '?'"),
-    ("aws", KEYS, {"endpoint_url": R2.replace(".r2", ".eu.r2")}, "a jurisdiction of R2 cannot be told"),
+    ("aws", KEYS, {"endpoint_url": R2.replace(".r2", ".eu.r2")}, "no R2 bucket in a jurisdiction"),
     ("google_cloud_platform", {}, {}, "needs: extra field keyfile_dict, or key_path; storage_bucket, or"),
-    ("google_cloud_platform", {}, {"keyfile_dict": "{}"}, "holds no service account's key"),
-    ("google_cloud_platform", {}, {"keyfile_dict": {"type": "authorized_user"}}, "holds no service account's key"),
+    ("google_cloud_platform", {}, {"keyfile_dict": "{}"}, "has no service account's key"),
+    ("google_cloud_platform", {}, {"keyfile_dict": {"type": "authorized_user"}}, "has no service account's key"),
     ("google_cloud_platform", {}, {"keyfile_dict": GOOGLE_KEY, "impersonation_chain": "x"}, "field impersonation_"),
     ("google_cloud_platform", {}, {"key_path": "/no/such/key.json"}, "names a file in its extra field key_path that"),
     ("wasb", {"login": "acc"}, {}, "needs: extra field connection_string, or login (the account) and password"),

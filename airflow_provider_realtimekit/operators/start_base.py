@@ -16,8 +16,8 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitError,
     RecordingFailedError,
     RecordingStuckError,
+    StartOutcomePendingError,
     StartOutcomeUnknownError,
-    StartUnsettledError,
 )
 from airflow_provider_realtimekit.operators.base import WaitingOperator
 from airflow_provider_realtimekit.operators.deferral import defer
@@ -182,7 +182,7 @@ class OwningOperator(WaitingOperator):
             recording, _ = client.run(ensure(client.api, order, memory.load()))
         except StartOutcomeUnknownError as doubt:
             if memory.lasts:
-                raise StartUnsettledError(f"{doubt} (the next try of the task begins with that)") from doubt
+                raise StartOutcomePendingError(f"{doubt} (the next try of the task begins with that)") from doubt
             raise
         return recording
 

@@ -14,8 +14,8 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitInputError,
     RecordingActiveError,
+    StartOutcomePendingError,
     StartOutcomeUnknownError,
-    StartUnsettledError,
 )
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.operators import (
@@ -229,7 +229,7 @@ def test_a_doubt_that_cannot_be_settled_is_left_to_the_next_try(
     quick.faults.add(operation="active", count=None, skip=1, status=503)
     store = StateStore()
     first = run(store)
-    assert isinstance(first.error, StartUnsettledError)
+    assert isinstance(first.error, StartOutcomePendingError)
     assert first.state == "up_for_retry"
     quick.faults.clear()
     again = run(store, ti=TaskInstance(try_number=2))
