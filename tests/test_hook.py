@@ -1,4 +1,4 @@
-"""The hook: its calls in both faces, and the connection test."""
+"""The hook: its methods in both forms, their signatures, and the connection test."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_connection_to_an_unknown_app(emulator: EmulatorServer) -> None:
     assert "account 'account-1' or app 'app-1' is not known at http://127.0.0.1" in message
 
 
-def test_connection_to_nobody(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_to_a_closed_port(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "realtimekit", "host": "http://127.0.0.1:1", "login": "a", "password": TOKEN}
     monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", json.dumps(connection | {"extra": {"app_id": "b"}}))
     monkeypatch.setattr(RealtimeKitHook, "connection_test_timeout", 0.0)

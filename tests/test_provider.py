@@ -1,4 +1,4 @@
-"""What Airflow reads of the provider: metadata, schemas, the connection form, links, and what imports cost."""
+"""What Airflow reads of the provider: metadata, connection form and link; and which modules import which."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ print("FORM" + meta.model_dump_json())
     assert form["standard_fields"]["port"]["hidden"] is True
 
 
-def test_link_leads_to_the_app_and_holds_no_secret(emulator: Any) -> None:
+def test_link_leads_to_the_app_and_shows_no_secret(emulator: Any) -> None:
     task = RealtimeKitStopRecordingOperator(task_id="stop", recording_id="r")
     link = RealtimeKitAppLink().get_link(task, ti_key=None)
     assert link == f"https://dash.cloudflare.com/{ACCOUNT}/realtime/kit/{APP}"

@@ -4,12 +4,12 @@ import pytest
 
 from airflow_provider_realtimekit.api import client
 from airflow_provider_realtimekit.api.rate_limit import RateLimiter
-from tests.support.api import Clock, Face
+from tests.support.api import Clock, Driver
 
 
 @pytest.fixture(params=["sync", "async"])
-def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Face:
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Driver:
     clock = Clock()
     limiter = RateLimiter(clock=clock)
     monkeypatch.setattr(client, "rate_limiter_for", lambda *_: limiter)
-    return Face(request.param, clock)
+    return Driver(request.param, clock)
