@@ -36,7 +36,7 @@ TLS = httpx.create_ssl_context()
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, the only one that may be reached without TLS."""
+    """Whether a host is this machine itself, the only one that plain http is allowed to."""
     if host == "localhost":
         return True
     try:
@@ -47,7 +47,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a connection says, checked: who asks, for which app, and where.
+    """The checked fields of a connection: token, account, app, address and limits.
 
     :param token: the API token; hidden in ``repr``
     :param account_id: Cloudflare's account id

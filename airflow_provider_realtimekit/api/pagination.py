@@ -2,7 +2,7 @@
 
 The walk follows what comes back, and no arithmetic: the reference does not say which number the first page has, how
 long a page may be, or whether rows shift while the list is read. So it asks for page after page, returns each
-recording once, and ends on an empty page, on a page without anything new, or where the server says that the end is.
+recording once, and ends on an empty page, on a page without anything new, or where the server says that the list ends.
 """
 
 from __future__ import annotations

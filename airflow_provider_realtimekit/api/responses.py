@@ -32,7 +32,7 @@ _NO_ROUTE_CODES = frozenset({7000, 7003})
 
 @dataclass(frozen=True)
 class _Refusal:
-    """An answer that says no.
+    """A refusal by the API.
 
     :param status: the HTTP status that counts
     :param code: the API's own code, if there is one

@@ -23,7 +23,7 @@ _API_PATH = "/client/v4"
 
 
 def read_credentials(connection: Connection, app_id: str | None = None) -> Credentials:
-    """Return what a connection says, checked.
+    """Check a connection, and return its fields.
 
     :param connection: of type ``realtimekit``
     :param app_id: another app than the connection's

@@ -204,7 +204,7 @@ class Recording(LenientModel):
     def is_expired(self, now: pendulum.DateTime | None = None) -> bool:
         """Whether the URLs of the files have expired.
 
-        :param now: the time to judge at (default: now)
+        :param now: another time than the present
         """
         expiry = self.download_url_expiry
         return expiry is not None and expiry <= (now or pendulum.now("UTC"))

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_realtimekit.api import client
 from airflow_provider_realtimekit.api.client import AsyncClient, Client
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import (
@@ -214,3 +215,19 @@ def test_a_closed_port_is_no_answer(driver: Driver) -> None:
     with pytest.raises(RealtimeKitConnectionError) as caught:
         driver.run(driver.credentials.api.start_recording(meeting_id="m"))
     assert caught.value.processed is False
+
+
+def test_each_attempt_is_counted_with_its_operation_and_outcome(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str, str]] = []
+
+    class Stats:
+        @staticmethod
+        def incr(name: str, *, tags: dict[str, str]) -> None:
+            counted.append((name, tags["operation"], tags["outcome"]))
+
+    monkeypatch.setattr(client, "Stats", Stats)
+    driver.answers(no(503), httpx.ReadTimeout, ok()).run(API.get_recording("r"))
+    outcomes = ["503", "ReadTimeout", "200"]
+    assert counted == [("realtimekit.requests", "get", outcome) for outcome in outcomes]

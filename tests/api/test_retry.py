@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_realtimekit.api.retry import RetryPolicy
+from airflow_provider_realtimekit.api.retry import RetryPolicy, backoff
 from airflow_provider_realtimekit.defaults import RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
@@ -182,3 +182,9 @@ def test_a_connection_that_is_always_lost_is_an_error(driver: Driver) -> None:
     with pytest.raises(RealtimeKitConnectionError):
         driver.answers(*[httpx.ConnectError] * 1000).run(API.get_recording("r"))
     assert sum(driver.slept) <= RETRY_TIMEOUT
+
+
+@given(st.integers(1, 5000), st.floats(0.01, 10), st.floats(0.01, 100), st.floats(0, 1))
+def test_a_backoff_is_never_longer_than_its_cap(failures: int, base: float, cap: float, draw: float) -> None:
+    assert 0 <= backoff(failures, base, cap, lambda: draw) <= cap
+    assert backoff(failures, base, cap, lambda: draw) <= backoff(failures + 1, base, cap, lambda: draw)
