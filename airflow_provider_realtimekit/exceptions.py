@@ -1,34 +1,30 @@
-"""What can go wrong, as a tree that retry policies and ``except`` clauses can name.
+"""The errors, as a tree whose classes retry policies and ``except`` clauses can name.
 
 ::
 
     RealtimeKitError
-    ├── RealtimeKitInputError          an argument or a connection field is wrong        fails at once
-    ├── RealtimeKitAPIError            the API said no: status, code, message            task retries
-    │   ├── RealtimeKitAuthError       401, 403: token refused, or permission missing    fails at once
+    ├── RealtimeKitInputError          an argument or a connection field is wrong         fails at once
+    ├── RealtimeKitAPIError            the API refused: status, code, message             task retries
+    │   ├── RealtimeKitAuthError       401, 403: token refused, or permission missing     fails at once
     │   ├── RealtimeKitNotFoundError   404
-    │   │   └── RealtimeKitRouteError  the address itself: account, app or base URL is not known
-    │   └── RealtimeKitRateLimitError  429: carries retry_after
+    │   │   └── RealtimeKitRouteError  wrong address: account, app or base URL is unknown
+    │   └── RealtimeKitRateLimitError  429: has retry_after
     ├── RealtimeKitConnectionError     no answer
-    ├── RealtimeKitResponseError       an answer that makes no sense
-    ├── StartOutcomeUnknownError       a start was sent, and may have taken effect       fails at once
-    ├── StartUnsettledError            the same, in a task whose next try settles it     task retries
+    ├── RealtimeKitResponseError       an answer that cannot be read
+    ├── StartOutcomeUnknownError       a start was sent, and may have taken effect        fails at once
+    ├── StartOutcomePendingError       the same, in a task whose next try will find out   task retries
     └── RecordingError                 something is wrong with one recording
-        ├── RecordingFailedError       ERRORED                                           fails at once
+        ├── RecordingFailedError       ERRORED                                            fails at once
         ├── RecordingStuckError        INVOKED for too long
-        ├── RecordingActiveError       another recording runs, and if_active is "fail"
-        ├── RecordingStateError        an action did not lead to the state it aims at
-        ├── RecordingTimeoutError      not finished within the time given                fails at once
-        ├── RecordingUnavailableError  the recording has no file to fetch
-        │   └── RecordingExpiredError  the bucket has deleted its files                  fails at once
-        └── DownloadError              a file did not arrive whole, or could not be stored
+        ├── RecordingActiveError       another recording is active, and if_active is "fail"
+        ├── RecordingStateError        an action did not lead to the status that it should
+        ├── RecordingTimeoutError      not finished within the given time                 fails at once
+        ├── RecordingUnavailableError  the recording has no file that can be fetched
+        │   └── RecordingExpiredError  the bucket has deleted its files                   fails at once
+        └── DownloadError              a file did not arrive complete, or could not be stored
 
-*Fails at once* means that the class is also Airflow's ``AirflowFailException``: a retry of the task cannot
-help, or could record twice. The base is an ordinary exception and not an ``AirflowException``, because a
-deferrable sensor with
-``soft_fail`` skips on every ``AirflowException`` and would hide an outage as a skip.
-
-No message holds a token, a header, a storage credential or a signed URL.
+*Fails at once*: the class is also Airflow's ``AirflowFailException``, since a retry of the task cannot help, or could
+record twice. No message holds a token, a header, a storage credential or a signed URL.
 """
 
 from __future__ import annotations
@@ -36,8 +32,9 @@ from __future__ import annotations
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 
+# Not an AirflowException: a deferrable sensor with soft_fail skips on each of those, and would hide an outage.
 class RealtimeKitError(Exception):
-    """Base of everything that this provider raises on its own account."""
+    """Base of every error that this provider raises."""
 
 
 class RealtimeKitInputError(RealtimeKitError, ValueError, AirflowFailException):
@@ -45,11 +42,11 @@ class RealtimeKitInputError(RealtimeKitError, ValueError, AirflowFailException):
 
 
 class RealtimeKitAPIError(RealtimeKitError):
-    """The API answered that it did not do what was asked.
+    """The API refused the request.
 
     :param message: what the API said, without secrets
     :param status: the HTTP status of the answer
-    :param code: the API's own error code, where it gave one
+    :param code: the API's own error code, ``None`` if there is none
     """
 
     def __init__(self, message: str, *, status: int | None = None, code: int | None = None) -> None:
@@ -59,21 +56,21 @@ class RealtimeKitAPIError(RealtimeKitError):
 
 
 class RealtimeKitAuthError(RealtimeKitAPIError, AirflowFailException):
-    """The token was refused, or lacks the permission (HTTP 401 and 403)."""
+    """The token was refused, or lacks the permission (HTTP 401 or 403)."""
 
 
 class RealtimeKitNotFoundError(RealtimeKitAPIError):
-    """No such recording, meeting, app or account (HTTP 404)."""
+    """The API does not know the recording, meeting, app or account (HTTP 404)."""
 
 
 class RealtimeKitRouteError(RealtimeKitNotFoundError):
-    """The API has nothing at this address: the account, the app or the base URL is wrong."""
+    """The API does not know the address: the account, the app or the base URL is wrong."""
 
 
 class RealtimeKitRateLimitError(RealtimeKitAPIError):
-    """The quota is spent (HTTP 429).
+    """The quota of the token is used up (HTTP 429).
 
-    :param retry_after: seconds until the API answers again, where it said so
+    :param retry_after: seconds until the API accepts requests again, ``None`` if it did not say
     """
 
     def __init__(
@@ -89,10 +86,10 @@ class RealtimeKitRateLimitError(RealtimeKitAPIError):
 
 
 class RealtimeKitConnectionError(RealtimeKitError):
-    """No answer came: refused, reset, timed out, or not resolved.
+    """No answer came: the connection was refused or lost, timed out, or the host is unknown.
 
     :param message: what happened, without secrets
-    :param processed: ``False`` when the API surely did not see the request
+    :param processed: ``False`` if the API surely did not receive the request, ``None`` if nobody knows
     """
 
     def __init__(self, message: str, *, processed: bool | None = None) -> None:
@@ -101,7 +98,7 @@ class RealtimeKitConnectionError(RealtimeKitError):
 
 
 class RealtimeKitResponseError(RealtimeKitError):
-    """The answer cannot be read: not JSON, or without what it must hold.
+    """The answer cannot be read: it is not JSON, or lacks what it must hold.
 
     :param message: what is wrong with it
     :param status: the HTTP status of the answer
@@ -115,12 +112,12 @@ class RealtimeKitResponseError(RealtimeKitError):
 class StartOutcomeUnknownError(RealtimeKitError, AirflowFailException):
     """A start was sent and no clear answer came: the recording may be running.
 
-    It is not sent again on a guess, by a retry of the task neither, and looking did not settle it.
-    The meeting's active recording, or the list of its recordings, tells.
+    It is not sent again, also not by a retry of the task, since that could record twice. The meeting's active
+    recording, or the list of its recordings, shows whether it runs.
 
     :param message: what happened
-    :param meeting_id: the meeting to look at
-    :param accepted: whether the API said that it took the start, and only does not show what came of it
+    :param meeting_id: the meeting
+    :param accepted: whether the API accepted the start, and only does not show its recording
     """
 
     def __init__(self, message: str, *, meeting_id: str | None = None, accepted: bool = False) -> None:
@@ -129,15 +126,15 @@ class StartOutcomeUnknownError(RealtimeKitError, AirflowFailException):
         self.accepted = accepted
 
 
-class StartUnsettledError(RealtimeKitError):
-    """A start in doubt, of a task that remembers it: its next try looks what came of it before it starts anything."""
+class StartOutcomePendingError(RealtimeKitError):
+    """A start was sent and no clear answer came. The task's next try finds out before it starts anything."""
 
 
 class RecordingError(RealtimeKitError):
     """Something is wrong with one recording.
 
     :param message: what is wrong
-    :param recording_id: with which recording
+    :param recording_id: the recording
     """
 
     def __init__(self, message: str, *, recording_id: str | None = None) -> None:
@@ -154,27 +151,27 @@ class RecordingStuckError(RecordingError):
 
 
 class RecordingActiveError(RecordingError):
-    """The meeting is being recorded by somebody else, and ``if_active`` is ``fail``."""
+    """The meeting has an active recording that the task did not start, and ``if_active`` is ``fail``."""
 
 
 class RecordingStateError(RecordingError):
-    """After an action the recording is not in the state that the action aims at."""
+    """The recording does not have a status that the action leads to, although the action was sent."""
 
 
 class RecordingTimeoutError(RecordingError, AirflowFailException):
-    """The recording did not finish within the time that the caller gave it."""
+    """The recording did not finish within the given time."""
 
 
 class RecordingUnavailableError(RecordingError):
-    """The recording has no file that could be fetched: not uploaded, expired, or stored elsewhere."""
+    """The recording has no file that can be fetched: it is not uploaded, or is stored elsewhere only."""
 
 
 class RecordingExpiredError(RecordingUnavailableError, AirflowFailException):
-    """The recording's files are gone: the bucket keeps them for 7 days only.
+    """The recording's files are deleted: RealtimeKit's bucket stores them for 7 days.
 
-    :param message: what is gone, and since when
-    :param recording_id: of which recording
-    :param expired_at: when it expired, in ISO 8601, where the API told
+    :param message: what is deleted, and since when
+    :param recording_id: the recording
+    :param expired_at: when it expired, in ISO 8601; ``None`` if the API did not say
     """
 
     def __init__(self, message: str, *, recording_id: str | None = None, expired_at: str | None = None) -> None:
@@ -183,4 +180,4 @@ class RecordingExpiredError(RecordingUnavailableError, AirflowFailException):
 
 
 class DownloadError(RecordingError):
-    """A file did not arrive whole, or could not be stored; nothing is left of it."""
+    """A file did not arrive complete, or could not be stored. No part of it is left under its name."""

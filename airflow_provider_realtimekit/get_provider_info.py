@@ -1,6 +1,6 @@
-"""What Airflow reads of the provider, as data.
+"""The provider's metadata, which Airflow reads through the package's entry point.
 
-Airflow reads it while it is being imported itself, so nothing here may import Airflow.
+Airflow reads it during its own import, so nothing here may import Airflow.
 """
 
 from __future__ import annotations

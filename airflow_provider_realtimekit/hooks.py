@@ -1,12 +1,13 @@
-"""The hook: an Airflow connection, and on it the six operations of the recordings API, synchronous and not."""
+"""The hook: the operations of the recordings API as methods on an Airflow connection, synchronous and asynchronous."""
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import update_wrapper
-from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar, get_args
 
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
@@ -36,13 +37,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _sync(
-    flow: Callable[Concatenate[RecordingsAPI, P], Flow[T]],
-) -> Callable[Concatenate[RealtimeKitHook, P], T]:
+def _sync(flow: Callable[Concatenate[RecordingsAPI, P], Flow[T]]) -> Callable[Concatenate[RealtimeKitHook, P], T]:
     def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.client.run(flow(self.credentials.api, *args, **kwargs))
+        client = self.get_conn()
+        return client.run(flow(client.api, *args, **kwargs))
 
-    update_wrapper(call, flow)
+    _describe(call, flow, flow.__name__)
     return call
 
 
@@ -50,47 +50,70 @@ def _async(
     flow: Callable[Concatenate[RecordingsAPI, P], Flow[T]],
 ) -> Callable[Concatenate[RealtimeKitHook, P], Awaitable[T]]:
     async def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        client = await self.get_async_client()
-        return await client.run(flow((await self.get_async_credentials()).api, *args, **kwargs))
+        client = await self.get_async_conn()
+        return await client.run(flow(client.api, *args, **kwargs))
 
-    update_wrapper(call, flow)
+    _describe(call, flow, f"a{flow.__name__}")
     return call
 
 
-def _walk(
+def _sync_list(
     walk: Callable[Concatenate[RecordingsAPI, P], PageWalk],
 ) -> Callable[Concatenate[RealtimeKitHook, P], Iterator[Recording]]:
     def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Recording]:
-        return self.client.walk(walk(self.credentials.api, *args, **kwargs))
+        client = self.get_conn()
+        return client.walk(walk(client.api, *args, **kwargs))
 
-    update_wrapper(call, walk)
+    _describe(call, walk, walk.__name__, Iterator[Recording])
     return call
 
 
-def _async_walk(
+def _async_list(
     walk: Callable[Concatenate[RecordingsAPI, P], PageWalk],
 ) -> Callable[Concatenate[RealtimeKitHook, P], AsyncIterator[Recording]]:
     async def call(self: RealtimeKitHook, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Recording]:
-        client = await self.get_async_client()
-        async for recording in client.walk(walk((await self.get_async_credentials()).api, *args, **kwargs)):
+        client = await self.get_async_conn()
+        async for recording in client.walk(walk(client.api, *args, **kwargs)):
             yield recording
 
-    update_wrapper(call, walk)
+    _describe(call, walk, f"a{walk.__name__}", AsyncIterator[Recording])
     return call
+
+
+def _describe(method: Any, flow: Callable[..., Any], name: str, returns: Any = None) -> None:
+    """Give a method the name, docstring and signature that ``help()`` and documentation show.
+
+    :param flow: what the method runs
+    :param name: the method's name
+    :param returns: what the method returns (default: the result of the flow)
+    """
+    # Not functools.wraps: it makes inspect follow __wrapped__, and show the flow's name and that it is a generator.
+    signature = inspect.signature(flow, eval_str=True)
+    parameters = list(signature.parameters.values())
+    parameters[0] = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if returns is None:
+        # Flow[T] is a Generator[yields, is sent, returns].
+        returns = get_args(signature.return_annotation)[2]
+    method.__name__ = name
+    method.__qualname__ = f"RealtimeKitHook.{name}"
+    method.__doc__ = flow.__doc__
+    method.__signature__ = signature.replace(parameters=parameters, return_annotation=returns)
+    method.__annotations__ = {part.name: part.annotation for part in parameters[1:]} | {"return": returns}
 
 
 class RealtimeKitHook(BaseHook):
     """Recordings of Cloudflare RealtimeKit meetings.
 
-    The methods, their arguments and what they raise are those of :class:`~.api.RecordingsAPI`; each ``a…`` is the
-    same one for an event loop. Starts are never sent twice on a guess, everything else is tried again for as long
-    as ``policy`` says. Close the hook, or use it in a ``with`` (``async with``) block.
+    Each method ``a…`` is the asynchronous form of the method without the ``a``. A start is sent again only if it
+    surely had no effect; every other request is sent again as ``policy`` says. Close the hook, or use it in a
+    ``with`` (``async with``) block.
 
     :param realtimekit_conn_id: connection of type ``realtimekit``: password = API token, login = account id,
-        host = base URL (empty: Cloudflare's), extra ``app_id``, ``timeout`` (seconds for one request, default 30)
-        and ``retry_timeout`` (seconds to keep trying when no good answer comes, default 330)
+        host = base URL (empty: Cloudflare's), extra ``app_id``, ``timeout`` (seconds for one request, default 30),
+        ``retry_timeout`` (seconds to keep trying when no good answer comes, default 330) and ``polling_share`` (the
+        share of the token's quota that polling may use, default 0.5)
     :param app_id: another app than the connection's
-    :param policy: how patient the calls are (default: as the connection says)
+    :param policy: how long the calls keep trying (default: as the connection says)
     """
 
     conn_name_attr = "realtimekit_conn_id"
@@ -98,7 +121,7 @@ class RealtimeKitHook(BaseHook):
     conn_type = CONN_TYPE
     hook_name = HOOK_NAME
 
-    # One call, two faces: what a call does stands once, in RecordingsAPI.
+    # What a call does is written once, as a flow; here it becomes a synchronous and an asynchronous method.
     get_recording = _sync(RecordingsAPI.get_recording)
     aget_recording = _async(RecordingsAPI.get_recording)
     get_active_recording = _sync(RecordingsAPI.get_active_recording)
@@ -119,10 +142,10 @@ class RealtimeKitHook(BaseHook):
     aget_newest_recording = _async(RecordingsAPI.get_newest_recording)
     apply_action = _sync(RecordingsAPI.apply_action)
     aapply_action = _async(RecordingsAPI.apply_action)
-    list_recordings = _walk(RecordingsAPI.list_recordings)
-    alist_recordings = _async_walk(RecordingsAPI.list_recordings)
+    list_recordings = _sync_list(RecordingsAPI.list_recordings)
+    alist_recordings = _async_list(RecordingsAPI.list_recordings)
 
-    #: Patience of the connection test: somebody waits at a form.
+    #: Seconds that the connection test keeps trying. Somebody waits for it at a form.
     connection_test_timeout: ClassVar[float] = 3.0
 
     def __init__(
@@ -149,57 +172,55 @@ class RealtimeKitHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what the form of Airflow before 3.3 shows."""
+        """Return what the connection form shows in Airflow before 3.3."""
         return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the extra fields of the form of Airflow before 3.3."""
+        """Return the extra fields of the connection form in Airflow before 3.3."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from wtforms import StringField
 
-        # Text for numbers too: what stands in for wtforms in Airflow 3.1's API server knows no field for them.
+        # Numbers have text fields too: Airflow 3.1's API server replaces wtforms, and has no field for numbers.
         return {
-            name: StringField(said["label"], description=said["description"], widget=BS3TextFieldWidget())
-            for name, said in CONN_FIELDS.items()
+            name: StringField(field["label"], description=field["description"], widget=BS3TextFieldWidget())
+            for name, field in CONN_FIELDS.items()
         }
 
-    @property
-    def credentials(self) -> Credentials:
-        """What the connection says, read once."""
+    def get_credentials(self) -> Credentials:
+        """Return what the connection says, read once.
+
+        :raises RealtimeKitInputError: naming the field that is missing or malformed
+        """
         if self._credentials is None:
             self._credentials = read_credentials(self.get_connection(self.realtimekit_conn_id), self.app_id)
         return self._credentials
 
     async def get_async_credentials(self) -> Credentials:
-        """Return what the connection says, read once and without blocking the loop."""
-        if self._credentials is None:
-            from airflow.providers.common.compat.connection import get_async_connection
+        """Return what the connection says, read once and without blocking the event loop.
 
+        :raises RealtimeKitInputError: naming the field that is missing or malformed
+        """
+        if self._credentials is None:
             connection = await get_async_connection(self.realtimekit_conn_id)
             self._credentials = read_credentials(connection, self.app_id)
         return self._credentials
 
-    @property
-    def client(self) -> Client:
-        """The client that all of this hook's calls share."""
+    def get_conn(self) -> Client:
+        """Return the client that this hook's synchronous calls share."""
         if self._client is None:
-            self._client = Client(self.credentials, self.policy)
-            # A task that forgets to close its hook must not leave a socket to be complained about.
+            self._client = Client(self.get_credentials(), self.policy)
+            # A task that does not close its hook must not leave a socket open, which Python would warn of.
             weakref.finalize(self, self._client.close)
         return self._client
 
-    async def get_async_client(self) -> AsyncClient:
-        """Return the asynchronous client that all of this hook's calls share."""
+    async def get_async_conn(self) -> AsyncClient:
+        """Return the client that this hook's asynchronous calls share."""
         credentials = await self.get_async_credentials()
-        # Nothing is awaited from here on: calls that start at once share one client.
+        # No await from here on, so that calls that begin at the same time share one client.
         if self._async_client is None:
             self._async_client = AsyncClient(credentials, self.policy)
         return self._async_client
-
-    def get_conn(self) -> Client:
-        """Return the client, as every hook does."""
-        return self.client
 
     def close(self) -> None:
         """Close the connections of the synchronous calls."""
@@ -226,25 +247,24 @@ class RealtimeKitHook(BaseHook):
         await self.aclose()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try the connection and say in words what is wrong: fields, network, token, permission, account or app."""
+        """Try the connection; return whether it works, and what is wrong: field, network, token, account or app."""
         try:
-            credentials = self.credentials
+            credentials = self.get_credentials()
         except RealtimeKitInputError as error:
             return False, str(error)
         with Client(credentials, RetryPolicy(retry_timeout=self.connection_test_timeout)) as client:
-            return _try(client, credentials)
+            return _test(client, credentials)
 
 
-def _try(client: Client, credentials: Credentials) -> tuple[bool, str]:
+def _test(client: Client, credentials: Credentials) -> tuple[bool, str]:
     try:
-        walk = credentials.api.list_recordings(limit=1)
-        client.run(walk.next_page())
+        client.run(client.api.list_recordings(limit=1).next_page())
     except RealtimeKitAuthError:
-        return False, _which_refusal(client, credentials)
+        return False, _explain_refused_token(client, credentials)
     except RealtimeKitNotFoundError as error:
         return False, (
             f"account {credentials.account_id!r} or app {credentials.app_id!r} is not known at "
-            f"{credentials.base_url}: {error}"
+            f"{credentials.base_url}: check login (the account id) and the extra field app_id ({error})"
         )
     except RealtimeKitConnectionError as error:
         return False, f"{credentials.base_url} cannot be reached: {error}"
@@ -253,14 +273,14 @@ def _try(client: Client, credentials: Credentials) -> tuple[bool, str]:
     return True, f"the recordings of app {credentials.app_id!r} can be read"
 
 
-def _which_refusal(client: Client, credentials: Credentials) -> str:
-    """Tell a token that is refused from one that lacks the permission: a user's token or an account's may be meant."""
+def _explain_refused_token(client: Client, credentials: Credentials) -> str:
+    # A token belongs to a user or to an account, and each kind has an address that verifies it. A token that is
+    # valid there, and refused for recordings, lacks the permission.
+    paths = ("/user", f"/accounts/{credentials.account_id}")
     try:
-        known = any(
-            client.run(credentials.api.verify_token(path)) for path in ("/user", f"/accounts/{credentials.account_id}")
-        )
+        is_valid = any(client.run(client.api.verify_token(path)) for path in paths)
     except RealtimeKitError:
-        return "the token was refused, or lacks the permission"
-    if known:
+        return "the token was refused, or lacks the permission Realtime or Realtime Admin on this account"
+    if is_valid:
         return "the token is valid but lacks the permission: it needs Realtime or Realtime Admin on this account"
     return "the token was refused: it is wrong, expired or revoked"

@@ -1,4 +1,4 @@
-"""Keep secrets out of what others can read: one place that knows where they stand and how to take them out."""
+"""Which values are secret, where they can be, and how they are removed from what others can read."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from pydantic import BaseModel, SecretStr
 
 E = TypeVar("E", bound=Exception)
 
-#: Keys whose values are never published, logged or put into a message, wherever they stand in a value.
-#: An RTMP address carries its stream key; links to files are signed.
+#: Keys whose values are never published, logged or put into a message, at whatever depth they are.
+#: An RTMP address holds its stream key. (Signed URLs are no part of requests: models.recording hides them.)
 SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
 MASK = "***"
 
 _CHUNK = re.compile(r"[^\s\"'<>]+")
-_SCHEME = re.compile(r":(?:\\?/){2}")
-# A shorter part of a secret is no secret, and masking it would garble every text.
-_SHORTEST = 4
+_SCHEME = re.compile(r":(?:\\?/){2}")  # JSON may escape a slash
+# A shorter piece is no secret by itself, and to mask it everywhere would make messages unreadable.
+_SHORTEST_SECRET = 4
+# Enough for each message of the API seen so far; an HTML page of a proxy in a log helps nobody.
 _LONGEST_MESSAGE = 1000
 
 
 def strip_queries(text: str) -> str:
-    """Take the query out of every URL in a text: there is where signatures stand."""
-    return _CHUNK.sub(lambda chunk: _scrub(chunk[0]), text)
+    """Mask the query of every URL in a text, which is where a signed URL has its signature."""
 
+    def strip(match: re.Match[str]) -> str:
+        chunk = match[0]
+        scheme = _SCHEME.search(chunk)
+        query = chunk.find("?", scheme.end()) if scheme else -1
+        return chunk if query < 0 else f"{chunk[: query + 1]}{MASK}"
 
-def _scrub(chunk: str) -> str:
-    scheme = _SCHEME.search(chunk)
-    query = chunk.find("?", scheme.end()) if scheme else -1
-    return chunk if query < 0 else f"{chunk[: query + 1]}{MASK}"
+    # Two simple patterns, since one for a whole URL can take quadratic time on a hostile text.
+    return _CHUNK.sub(strip, text)
 
 
 def find_secrets(value: Any) -> Iterator[str]:
-    """Find every secret in a value, plain or rendered from a template, so that it can be masked."""
+    """Yield every secret in a value, so that it can be masked; also in JSON text, as templates render objects."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key in SECRET_KEYS and isinstance(item, str | SecretStr):
@@ -52,7 +55,10 @@ def find_secrets(value: Any) -> Iterator[str]:
 
 
 def parse_json_object(text: str, otherwise: Any = None) -> Any:
-    """Return the object or list that a template rendered as JSON, ``otherwise`` if it is none."""
+    """Return the object or list that a JSON text holds.
+
+    :param otherwise: what to return if the text holds none (default: ``None``)
+    """
     if not text.lstrip().startswith(("{", "[")):
         return otherwise
     try:
@@ -62,7 +68,7 @@ def parse_json_object(text: str, otherwise: Any = None) -> Any:
 
 
 def find_strings(value: Any) -> Iterator[str]:
-    """Find every string in a value of which nobody knows what is secret in it."""
+    """Yield every string in a value, for values of which nobody knows which parts are secret."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list | tuple):
@@ -71,15 +77,16 @@ def find_strings(value: Any) -> Iterator[str]:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """Take secrets out of a text, in every form in which an answer may echo them."""
-    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST}
+    """Mask secrets in a text, in every form in which an answer may repeat them."""
+    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_SECRET}
+    # The longest first, since one form may be part of another.
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text
 
 
 def mask_error(error: E, secrets: Iterable[str]) -> E:
-    """Take secrets out of an error's message, and out of those that led to it."""
+    """Mask secrets in an error's message, and in the messages of its causes; return the error."""
     secrets = list(secrets)
     for link in _chain(error):
         link.args = tuple(mask(part, secrets) if isinstance(part, str) else part for part in link.args)
@@ -87,14 +94,15 @@ def mask_error(error: E, secrets: Iterable[str]) -> E:
 
 
 def redact_error(error: E, secrets: Iterable[str]) -> E:
-    """Make an error's message, and those that led to it, fit to be read by anybody: masked, and only then cut."""
+    """Mask secrets in an error's message and in those of its causes, and shorten them; return the error."""
+    # First masked, then cut: of a secret that is cut in two, the rest would not be found.
     for link in _chain(mask_error(error, secrets)):
         link.args = tuple(truncate(part) if isinstance(part, str) else part for part in link.args)
     return error
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and those that led to it; two that name each other end the chain."""
+    """Return an error and its causes. Causes may form a circle, in which each is returned once."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and all(link is not known for known in chain):
@@ -104,12 +112,12 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def truncate(text: str) -> str:
-    """Cut a message to a bearable length; to be done after masking, never before."""
+    """Cut a message to 1,000 characters. Mask it first: a cut secret is not found any more."""
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret, its escaped and folded forms, its lines, and what is in it if it is a key file in JSON."""
+    """Yield a secret as it is, escaped, on one line and line by line; of a key file in JSON, each value as well."""
     yield secret
     yield json.dumps(secret)[1:-1]
     yield repr(secret)[1:-1]

@@ -143,7 +143,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         try:
             # Not the hook of the wait: the main thread was interrupted in the middle of using it.
             with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
-                recording = hook.client.run(stop_and_confirm(hook.credentials.api, str(self.recording_id)))
+                recording = hook.get_conn().run(stop_and_confirm(hook.get_conn().api, str(self.recording_id)))
         except Exception:
             self.log.exception(
                 "Recording %s could not be stopped and may still run: stop it by hand", self.recording_id
@@ -209,7 +209,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
     def _fetch(self, wait: Wait) -> Recording | None:
         from airflow_provider_realtimekit.waiting.outcome import fetch_awaited
 
-        return self.hook.client.run(fetch_awaited(self.hook.credentials.api, wait), polling=True)
+        return self.hook.get_conn().run(fetch_awaited(self.hook.get_conn().api, wait), polling=True)
 
     def _result(self, event: Event | None, wait: Wait) -> dict[str, Any]:
         from airflow_provider_realtimekit.waiting.outcome import result_from_event

@@ -1,18 +1,20 @@
-"""The hook: its calls in both faces, and the connection test."""
+"""The hook: its methods in both forms, their signatures, and the connection test."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import json
+import pydoc
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError, RealtimeKitNotFoundError
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
+from airflow_provider_realtimekit.models import Recording
 from tests.conftest import APP, TOKEN, connect
 
 Call = Callable[..., Any]
@@ -83,18 +85,59 @@ def test_another_app(call: Call, emulator: EmulatorServer) -> None:
     assert "/kit/app-7/" in emulator.ledger.requests[-1].path
 
 
-def test_every_operation_has_both_faces_and_tells_its_arguments() -> None:
-    for name in ("get_recording", "start_recording", "start_track_recording", "list_recordings", "stop_recording"):
-        sync, asynchronous = getattr(RealtimeKitHook, name), getattr(RealtimeKitHook, f"a{name}")
-        assert inspect.signature(sync).parameters == inspect.signature(asynchronous).parameters
-        assert sync.__doc__ == asynchronous.__doc__
-        assert sync.__doc__
+RETURNS: dict[str, Any] = {
+    "get_recording": Recording,
+    "get_active_recording": Recording | None,
+    "get_newest_recording": Recording | None,
+    "start_recording": Recording,
+    "start_track_recording": Recording,
+    "ensure_recording": Recording,
+    "pause_recording": Recording,
+    "resume_recording": Recording,
+    "stop_recording": Recording,
+    "apply_action": Recording,
+}
+
+
+@pytest.mark.parametrize("name", [*RETURNS, "list_recordings"])
+def test_a_method_has_the_same_arguments_and_docstring_in_both_forms(name: str) -> None:
+    sync, asynchronous = getattr(RealtimeKitHook, name), getattr(RealtimeKitHook, f"a{name}")
+    assert inspect.signature(sync).parameters == inspect.signature(asynchronous).parameters
+    assert next(iter(inspect.signature(sync).parameters)) == "self"
+    assert sync.__doc__ == asynchronous.__doc__
+    assert sync.__doc__
+
+
+@pytest.mark.parametrize(("name", "returned"), RETURNS.items())
+def test_the_signature_of_a_method_has_what_it_returns(name: str, returned: Any) -> None:
+    sync, asynchronous = getattr(RealtimeKitHook, name), getattr(RealtimeKitHook, f"a{name}")
+    assert inspect.signature(sync).return_annotation == returned
+    assert inspect.signature(asynchronous).return_annotation == returned
+    assert get_type_hints(sync)["return"] == get_type_hints(asynchronous)["return"] == returned
+    assert inspect.iscoroutinefunction(asynchronous)
+    assert not inspect.iscoroutinefunction(sync)
+
+
+def test_the_signature_of_a_list_has_the_iterator_that_it_returns() -> None:
+    assert inspect.signature(RealtimeKitHook.list_recordings).return_annotation == Iterator[Recording]
+    assert inspect.signature(RealtimeKitHook.alist_recordings).return_annotation == AsyncIterator[Recording]
+
+
+@pytest.mark.parametrize("name", [*RETURNS, "list_recordings"])
+def test_help_shows_a_method_under_its_own_name(name: str) -> None:
+    for own_name in (name, f"a{name}"):
+        method = getattr(RealtimeKitHook, own_name)
+        assert (method.__module__, method.__qualname__) == (RealtimeKitHook.__module__, f"RealtimeKitHook.{own_name}")
+        shown = pydoc.plain(pydoc.render_doc(method))
+        assert f"{own_name}(self" in shown
+        assert "Flow" not in shown
+        assert "Generator" not in shown
 
 
 def test_a_forgotten_hook_closes_its_connections(emulator: EmulatorServer) -> None:
     hook = RealtimeKitHook()
     hook.get_active_recording("m")
-    client = hook.client
+    client = hook.get_conn()
     del hook
     assert client._http.is_closed
 
@@ -124,7 +167,7 @@ def test_connection_to_an_unknown_app(emulator: EmulatorServer) -> None:
     assert "account 'account-1' or app 'app-1' is not known at http://127.0.0.1" in message
 
 
-def test_connection_to_nobody(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_to_a_closed_port(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "realtimekit", "host": "http://127.0.0.1:1", "login": "a", "password": TOKEN}
     monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", json.dumps(connection | {"extra": {"app_id": "b"}}))
     monkeypatch.setattr(RealtimeKitHook, "connection_test_timeout", 0.0)

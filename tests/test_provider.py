@@ -1,8 +1,9 @@
-"""What Airflow reads of the provider: metadata, schemas, the connection form, links, and what imports cost."""
+"""What Airflow reads of the provider: metadata, connection form and link; and which modules import which."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -52,6 +53,15 @@ def test_named_modules_exist(kind: str) -> None:
     for integration in get_provider_info()[kind]:
         for module in integration["python-modules"]:
             __import__(module)
+
+
+def test_named_classes_exist() -> None:
+    info = get_provider_info()
+    named = [*info["extra-links"], *(kind["hook-class-name"] for kind in info["connection-types"])]
+    assert len(named) == 2
+    for path in named:
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name).__name__ == name
 
 
 def test_the_connection_form_shows_our_fields() -> None:

@@ -1,4 +1,4 @@
-"""Connections of every type become the API's storage_config, and keep their secrets to themselves."""
+"""Connections of every type become the API's storage_config, and show no secret."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_keys_in_files_are_read_where_the_task_runs(monkeypatch: pytest.MonkeyPa
     assert plain(read_storage("my_storage"))["private_key"] == PRIVATE_KEY
 
 
-NO_KEYS = "holds no lasting keys"
+NO_KEYS = "has no permanent keys"
 BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("aws", KEYS, {"region_name": "r"}, "needs: storage_bucket, or the extra field bucket_name"),
     ("aws", KEYS, {"bucket_name": "b"}, "needs: storage_region, or the extra field region_name"),
@@ -203,10 +203,10 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("aws", {**KEYS, "login": "ASIA5"}, {"bucket_name": "b", "region_name": "r"}, NO_KEYS),
     ("aws", KEYS, {"endpoint_url": "https://minio.example.org:9000"}, "leads to 'minio.example.org'"),
     ("aws", KEYS, {"endpoint_url": "https://[pass-5-word"}, "leads to '?'"),
-    ("aws", KEYS, {"endpoint_url": R2.replace(".r2", ".eu.r2")}, "a jurisdiction of R2 cannot be told"),
+    ("aws", KEYS, {"endpoint_url": R2.replace(".r2", ".eu.r2")}, "no R2 bucket in a jurisdiction"),
     ("google_cloud_platform", {}, {}, "needs: extra field keyfile_dict, or key_path; storage_bucket, or"),
-    ("google_cloud_platform", {}, {"keyfile_dict": "{}"}, "holds no service account's key"),
-    ("google_cloud_platform", {}, {"keyfile_dict": {"type": "authorized_user"}}, "holds no service account's key"),
+    ("google_cloud_platform", {}, {"keyfile_dict": "{}"}, "has no service account's key"),
+    ("google_cloud_platform", {}, {"keyfile_dict": {"type": "authorized_user"}}, "has no service account's key"),
     ("google_cloud_platform", {}, {"keyfile_dict": GOOGLE_KEY, "impersonation_chain": "x"}, "field impersonation_"),
     ("google_cloud_platform", {}, {"key_path": "/no/such/key.json"}, "names a file in its extra field key_path that"),
     ("wasb", {"login": "acc"}, {}, "needs: extra field connection_string, or login (the account) and password"),
@@ -222,7 +222,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("conn_type", "fields", "extra", "message"), BAD)
-def test_what_is_missing_or_cannot_be_sent_is_named_before_the_start(
+def test_a_missing_field_is_named_before_the_start(
     emulator: EmulatorServer,
     monkeypatch: pytest.MonkeyPatch,
     conn_type: str,
@@ -260,7 +260,7 @@ def test_two_storages_are_refused(emulator: EmulatorServer, monkeypatch: pytest.
     assert emulator.ledger.count() == 0
 
 
-def test_a_bucket_alone_is_no_storage(emulator: EmulatorServer) -> None:
+def test_a_bucket_needs_a_connection(emulator: EmulatorServer) -> None:
     ended = start(storage_conn_id=None, storage_bucket="b")
     assert (ended.state, str(ended.error)) == (
         "failed",
@@ -268,7 +268,7 @@ def test_a_bucket_alone_is_no_storage(emulator: EmulatorServer) -> None:
     )
 
 
-def test_a_template_that_comes_out_empty_means_no_storage(emulator: EmulatorServer) -> None:
+def test_an_empty_rendered_connection_means_no_storage(emulator: EmulatorServer) -> None:
     ended = start(storage_conn_id="{{ '' }}")
     assert ended.state == "success", ended.error
     assert "storage_config" not in only_recording(emulator).config
@@ -317,7 +317,7 @@ def test_layers_without_a_place_for_it_are_refused(
     assert emulator.ledger.count() == 0
 
 
-def test_with_the_hook_in_a_task_of_ones_own(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_storage_works_with_the_hook(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
     with RealtimeKitHook() as hook:
         hook.start_recording(meeting_id="m", storage_config=read_storage("my_storage", "b"))
@@ -351,13 +351,13 @@ def _noted(pieces: Any, masked: set[str], secret: str) -> list[str]:
     return found
 
 
-def test_what_is_read_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_config_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
     config = read_storage("my_storage", "b")
     assert not [piece for piece in KEYS.values() if piece in f"{config} {config!r}"]
 
 
-def test_nothing_of_the_connection_stays_on_the_task(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_stays_on_the_task(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
     made: list[Any] = []
 

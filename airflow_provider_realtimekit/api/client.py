@@ -1,32 +1,42 @@
-"""The only network I/O to the API: one synchronous and one asynchronous driver for the flows."""
+"""The only network I/O to the API: one synchronous and one asynchronous client, which run flows.
+
+Both send a flow's requests in the same way: wait for the rate limiter, send, ask the retry policy after a failure.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
 import httpx
+from airflow.providers.common.compat.sdk import Stats
 
-from airflow_provider_realtimekit import __version__
+from airflow_provider_realtimekit import __version__, metrics
 from airflow_provider_realtimekit.api.flow import Flow, T
 from airflow_provider_realtimekit.api.pagination import PageWalk
 from airflow_provider_realtimekit.api.rate_limit import rate_limiter_for
 from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL, RecordingsAPI
-from airflow_provider_realtimekit.api.retry import Outcome, RetryPolicy, Rules, steps
+from airflow_provider_realtimekit.api.retry import NEVER_SENT, TRANSIENT_STATUSES, Outcome, RetryPolicy
 from airflow_provider_realtimekit.defaults import POLLING_SHARE, REQUEST_TIMEOUT, RETRY_TIMEOUT
+from airflow_provider_realtimekit.exceptions import (
+    RealtimeKitConnectionError,
+    RealtimeKitError,
+    RealtimeKitRateLimitError,
+)
 from airflow_provider_realtimekit.models import Recording
+from airflow_provider_realtimekit.redaction import redact_error
 
-# Whom requests trust, those for files included. Made at import, which the triggerer does on a thread: reading all
-# certificates would hold up its loop.
+# The certificates that requests trust, those for files included. Made at import, which the triggerer does on a
+# thread: reading all certificates would block its event loop.
 TLS = httpx.create_ssl_context()
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself: the only one that is talked to without TLS."""
+    """Whether a host is this machine itself, the only one that plain http is allowed to."""
     if host == "localhost":
         return True
     try:
@@ -37,15 +47,15 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks, of which app, and where: what a connection says, checked.
+    """The checked fields of a connection: token, account, app, address and limits.
 
     :param token: the API token; hidden in ``repr``
     :param account_id: Cloudflare's account id
     :param app_id: the RealtimeKit app's id
     :param base_url: up to and including ``/client/v4``
-    :param timeout: seconds for one request
-    :param polling_share: how much of the token's quota polling may use, from 0 to 1
+    :param timeout: seconds that one request may take
     :param retry_timeout: seconds to keep trying when no good answer comes, see :class:`~.retry.RetryPolicy`
+    :param polling_share: the share of the token's quota that polling may use, from 0 to 1
     """
 
     token: str = field(repr=False)
@@ -61,31 +71,107 @@ class Credentials:
         """The flows for this app."""
         return RecordingsAPI(self.account_id, self.app_id, self.base_url, self.timeout)
 
-    def rules(self, policy: RetryPolicy | None) -> Rules:
-        """Return what every request with these credentials goes by."""
-        gate = rate_limiter_for(self.base_url, self.token, self.polling_share)
-        return Rules(policy or RetryPolicy(retry_timeout=self.retry_timeout), gate, self.token)
-
 
 class BearerAuth(httpx.Auth):
-    """Adds the token when a request is sent, so that none has to be handed to a flow."""
+    """Adds the token at the moment of sending, so that no flow and no request of a flow holds it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Set the header on a request that is about to be sent."""
+        """Set the headers of a request that is about to be sent."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         request.headers["User-Agent"] = f"airflow-provider-realtimekit/{__version__}"
         yield request
 
 
-class Client:
+class _FlowRunner:
+    """What both clients share: the order in which a flow's requests are sent, waited for and repeated."""
+
+    def __init__(self, credentials: Credentials, policy: RetryPolicy | None) -> None:
+        self._policy = policy or RetryPolicy(retry_timeout=credentials.retry_timeout)
+        self._limiter = rate_limiter_for(credentials.base_url, credentials.token, credentials.polling_share)
+        self._token = credentials.token
+        #: The flows that can be run, for the app of the credentials.
+        self.api = credentials.api
+
+    def _steps(self, flow: Flow[T], polling: bool) -> Generator[httpx.Request | float, Outcome | None, T]:
+        """Run a flow: each step is a request to send, or a number of seconds to sleep.
+
+        :returns: the flow's result
+        :raises RealtimeKitError: without secrets in its message
+        """
+        try:
+            step = next(flow)
+            while True:
+                if not isinstance(step, httpx.Request):
+                    yield step
+                    step = next(flow)
+                    continue
+                outcome = yield from self._attempts(step, polling)
+                if isinstance(outcome, httpx.Response):
+                    step = flow.send(outcome)
+                else:
+                    step = flow.throw(_make_connection_error(step, outcome))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except RealtimeKitError as error:
+            # An answer may repeat the header that it was sent.
+            redact_error(error, [self._token])
+            raise
+
+    def _attempts(
+        self, request: httpx.Request, polling: bool
+    ) -> Generator[httpx.Request | float, Outcome | None, Outcome]:
+        """Send one request, again after failures as the retry policy says."""
+        policy = self._policy
+        began = policy.clock()
+        operation = str(request.extensions.get("operation", "other"))
+        attempts = 0
+        while True:
+            while (wait := self._limiter.acquire(polling=polling)) > 0:
+                # A poll may wait for ever: its caller has a deadline of its own.
+                if not polling and policy.clock() - began + wait > policy.retry_timeout:
+                    raise RealtimeKitRateLimitError(
+                        f"no request can be sent for {wait:.0f} s, since the quota of this token is used up, and the "
+                        f"connection's retry_timeout is {policy.retry_timeout:g} s: try again later, or raise it",
+                        status=429,
+                        retry_after=wait,
+                    )
+                yield wait
+            outcome = yield request
+            if outcome is None:
+                raise TypeError("a client must send the answer to a request, or the error, into the flow")
+            attempts += 1
+            if isinstance(outcome, httpx.Response):
+                Stats.incr(metrics.REQUESTS, tags={"operation": operation, "outcome": str(outcome.status_code)})
+                self._limiter.update_from(outcome)
+                if outcome.status_code not in TRANSIENT_STATUSES:
+                    return outcome
+            else:
+                Stats.incr(metrics.REQUESTS, tags={"operation": operation, "outcome": type(outcome).__name__})
+            pause = policy.next_wait(request, outcome, attempts, policy.clock() - began)
+            if pause is None:
+                return outcome
+            yield pause
+
+
+def _make_connection_error(request: httpx.Request, error: httpx.RequestError) -> RealtimeKitConnectionError:
+    # Only the kind of the error and the host: the error's own text may quote the address and the headers.
+    processed = False if isinstance(error, NEVER_SENT) else None
+    return RealtimeKitConnectionError(
+        f"no answer from {request.url.host} to {request.method} ({type(error).__name__})", processed=processed
+    )
+
+
+class Client(_FlowRunner):
     """Runs flows on the calling thread.
 
     :param credentials: who asks
-    :param policy: how patient it is (default: as the credentials say)
+    :param policy: how long it keeps trying (default: as the credentials say)
     :param transport: another transport, for tests
+    :param sleep: sleeps for some seconds, for tests (default: :func:`time.sleep`)
     """
 
     def __init__(
@@ -93,28 +179,40 @@ class Client:
         credentials: Credentials,
         policy: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._rules = credentials.rules(policy)
+        super().__init__(credentials, policy)
+        self._sleep = sleep
         self._http = httpx.Client(
             auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=TLS
         )
 
     def run(self, flow: Flow[T], *, polling: bool = False) -> T:
-        """Run a flow to its result; polling yields to everything else where the quota runs short."""
-        running = steps(flow, self._rules, polling=polling)
+        """Run a flow and return its result.
+
+        :param polling: whether this is a poll, which leaves part of the quota to other requests (default: no)
+        """
+        steps = self._steps(flow, polling)
         outcome: Outcome | None = None
         try:
             while True:
-                step = running.send(outcome)
-                outcome = self._take(step)
+                step = steps.send(outcome)
+                outcome = None
+                if not isinstance(step, httpx.Request):
+                    self._sleep(step)
+                    continue
+                try:
+                    outcome = self._http.send(step)
+                except httpx.RequestError as error:
+                    outcome = error
         except StopIteration as stop:
             result: T = stop.value
             return result
 
     def walk(self, walk: PageWalk) -> Iterator[Recording]:
-        """Yield recordings, fetching a page when the one before is used up."""
-        while not walk.done:
-            yield from walk.take(self.run(walk.next_page()))
+        """Yield the recordings of a list; each page is fetched when the one before is used up."""
+        while not walk.is_done:
+            yield from walk.accept(self.run(walk.next_page()))
 
     def close(self) -> None:
         """Close the connections."""
@@ -126,17 +224,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take(self, step: httpx.Request | float) -> Outcome | None:
-        if not isinstance(step, httpx.Request):
-            time.sleep(step)
-            return None
-        try:
-            return self._http.send(step)
-        except httpx.RequestError as error:
-            return error
 
-
-class AsyncClient:
+class AsyncClient(_FlowRunner):
     """Runs flows on the event loop; otherwise as :class:`Client`."""
 
     def __init__(
@@ -144,28 +233,40 @@ class AsyncClient:
         credentials: Credentials,
         policy: RetryPolicy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._rules = credentials.rules(policy)
+        super().__init__(credentials, policy)
+        self._sleep = sleep
         self._http = httpx.AsyncClient(
             auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=TLS
         )
 
     async def run(self, flow: Flow[T], *, polling: bool = False) -> T:
-        """Run a flow to its result; polling yields to everything else where the quota runs short."""
-        running = steps(flow, self._rules, polling=polling)
+        """Run a flow and return its result.
+
+        :param polling: whether this is a poll, which leaves part of the quota to other requests (default: no)
+        """
+        steps = self._steps(flow, polling)
         outcome: Outcome | None = None
         try:
             while True:
-                step = running.send(outcome)
-                outcome = await self._take(step)
+                step = steps.send(outcome)
+                outcome = None
+                if not isinstance(step, httpx.Request):
+                    await self._sleep(step)
+                    continue
+                try:
+                    outcome = await self._http.send(step)
+                except httpx.RequestError as error:
+                    outcome = error
         except StopIteration as stop:
             result: T = stop.value
             return result
 
     async def walk(self, walk: PageWalk) -> AsyncIterator[Recording]:
-        """Yield recordings, fetching a page when the one before is used up."""
-        while not walk.done:
-            for recording in walk.take(await self.run(walk.next_page())):
+        """Yield the recordings of a list; each page is fetched when the one before is used up."""
+        while not walk.is_done:
+            for recording in walk.accept(await self.run(walk.next_page())):
                 yield recording
 
     async def close(self) -> None:
@@ -177,12 +278,3 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def _take(self, step: httpx.Request | float) -> Outcome | None:
-        if not isinstance(step, httpx.Request):
-            await asyncio.sleep(step)
-            return None
-        try:
-            return await self._http.send(step)
-        except httpx.RequestError as error:
-            return error

@@ -1,9 +1,9 @@
-"""What a flow is: a call of the API as a generator without I/O.
+"""A flow: one call of the API, or several, as a generator without I/O.
 
-A flow yields an :class:`httpx.Request`, is sent the :class:`httpx.Response` (or has a
-:class:`~.exceptions.RealtimeKitConnectionError` thrown into it), and returns a model. It may also yield a number:
-seconds to sleep. Flows compose with ``yield from``. The two clients in :mod:`.client` run them, one on the calling
-thread, one on the event loop, so that nothing is written twice.
+A flow yields an :class:`httpx.Request` and is sent the :class:`httpx.Response`; if none came, a
+:class:`~.exceptions.RealtimeKitConnectionError` is raised at its ``yield``. It may also yield a number: seconds to
+sleep. It returns its result, and flows compose with ``yield from``. The two clients in :mod:`.client` run any flow,
+one on the calling thread, one on the event loop, so that nothing is written twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read the headers that say when: ``Retry-After`` and ``Date``. Those of the rate limit are read in ``rate_limit``."""
+"""Parse the headers that hold a time: ``Retry-After`` and ``Date``. ``rate_limit`` parses those of the quota."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pendulum
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks to wait, given as a number or as a date.
+    """Return the seconds that a ``Retry-After`` header asks to wait.
 
-    :param value: the header, ``None`` if there is none
-    :returns: seconds from now, 0 at least; ``None`` for no header or an unreadable one
+    :param value: the header, a number of seconds or an HTTP date; ``None`` if there is none
+    :returns: seconds from now, at least 0; ``None`` if the header is missing or cannot be read
     """
     text = (value or "").strip()
     try:
@@ -25,7 +25,11 @@ def parse_retry_after(value: str | None) -> float | None:
 
 
 def parse_date(value: str | None) -> pendulum.DateTime | None:
-    """Return the server's time from a ``Date`` header, in whole seconds; ``None`` if it is missing or unreadable."""
+    """Return the server's time from a ``Date`` header.
+
+    :param value: the header; ``None`` if there is none
+    :returns: the time in whole seconds; ``None`` if the header is missing or cannot be read
+    """
     date = _parse_http_date(value or "")
     return None if date is None else pendulum.instance(date)
 
@@ -35,5 +39,5 @@ def _parse_http_date(text: str) -> datetime | None:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    # RFC 9110: dates are in GMT. Python gives one that says "-0000" no zone.
+    # RFC 9110: HTTP dates are in GMT. Python returns a date with "-0000" without a zone.
     return date.replace(tzinfo=date.tzinfo or UTC)

@@ -1,15 +1,14 @@
-"""Walk the list of recordings, trusting what comes back and not arithmetic.
+"""Walk the pages of a list: what to ask for next, which rows are new, and when the walk ends.
 
-Which number the first page has, how long a page may be and whether it shifts under the walk is the server's to
-say and nowhere written down. So the walk asks for page after page, keeps each recording once, and ends on an
-empty page, on a page that shows nothing new, or when the server says that its end is reached. A first page that
-has the number 0 shows in the offsets, which the reference promises.
+The walk follows what comes back, and no arithmetic: the reference does not say which number the first page has, how
+long a page may be, or whether rows shift while the list is read. So it asks for page after page, returns each
+recording once, and ends on an empty page, on a page without anything new, or where the server says that the list ends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +18,20 @@ from pydantic import ValidationError
 from airflow_provider_realtimekit.exceptions import RealtimeKitResponseError
 from airflow_provider_realtimekit.models import ListQuery, Recording
 
+# The reference states no largest page. A server that allows less answers less, which the walk follows.
 PER_PAGE = 100
-FetchPage = Callable[[Mapping[str, Any]], "Generator[httpx.Request | float, httpx.Response, Page]"]
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of recordings; the offsets and the total are ``None`` where the server did not say."""
+    """A page of recordings.
+
+    :param recordings: its readable rows
+    :param rows: how many rows it has, readable or not
+    :param start_offset: the number of its first row in the whole list, from 1; ``None`` if the server does not say
+    :param end_offset: the number of its last row; ``None`` if the server does not say
+    :param total_count: how many rows the list has; ``None`` if the server does not say
+    """
 
     recordings: tuple[Recording, ...]
     rows: int = 0
@@ -34,81 +40,58 @@ class Page:
     total_count: int | None = None
 
     @classmethod
-    def read(cls, data: Any, paging: Any) -> Page:
-        """Read a page; a row without an id is passed over."""
+    def parse(cls, data: Any, paging: Any) -> Page:
+        """Read a page; a row without an id is skipped.
+
+        :param data: the rows
+        :param paging: the answer's paging block, if it has one
+        :raises RealtimeKitResponseError: when the data is no list
+        """
         if not isinstance(data, list):
-            raise RealtimeKitResponseError("the answer to a list holds no list")
-        offsets = paging if isinstance(paging, Mapping) else {}
-        return cls(tuple(_rows(data)), len(data), *(_whole(offsets.get(key)) for key in _OFFSETS))
+            raise RealtimeKitResponseError(
+                f"the data of a list of recordings is a {type(data).__name__}, not a list: check the connection's host"
+            )
+        recordings = []
+        for row in data:
+            try:
+                recordings.append(Recording.model_validate(row))
+            except ValidationError:
+                continue
+        offsets = []
+        for key in ("start_offset", "end_offset", "total_count"):
+            value = paging.get(key) if isinstance(paging, Mapping) else None
+            offsets.append(int(value) if isinstance(value, int | float) and math.isfinite(value) else None)
+        return cls(tuple(recordings), len(data), *offsets)
 
     @property
     def is_last(self) -> bool:
-        """Whether the server says that nothing follows."""
+        """Whether the server says that no page follows."""
         return self.end_offset is not None and self.total_count is not None and self.end_offset >= self.total_count
-
-
-_OFFSETS = ("start_offset", "end_offset", "total_count")
 
 
 @dataclass
 class PageWalk:
-    """The state of one walk: what to ask for next, and what was seen.
+    """The state of one walk through a list.
 
     :param query: the filters
-    :param fetch: the flow that fetches a page
+    :param fetch: returns the flow that fetches the page with some parameters
     """
 
     query: ListQuery
-    fetch: FetchPage
-    seen: set[str] = field(default_factory=set)
-    taken: int = 0
-    done: bool = False
-    _next: int = 1
-    _reached: int | None = None
+    fetch: Callable[[Mapping[str, Any]], Generator[httpx.Request | float, httpx.Response, Page]]
+    is_done: bool = False
+    _seen_ids: set[str] = field(default_factory=set)
+    _returned: int = 0
+    _page_number: int = 1
+    _last_start_offset: int | None = None
 
     def next_page(self) -> Generator[httpx.Request | float, httpx.Response, Page]:
         """Return the flow that fetches the next page."""
-        return self.fetch(self._params())
-
-    def take(self, page: Page) -> list[Recording]:
-        """Return what is new on a page and asked for, and decide whether the walk goes on."""
-        if self._next == 1 and self._counts_from_zero(page):
-            self._next = 0
-            return []
-        new = [recording for recording in page.recordings if recording.id not in self.seen]
-        self.seen.update(recording.id for recording in new)
-        wanted = [recording for recording in new if self._wants(recording)][: self._left()]
-        self.taken += len(wanted)
-        self._next += 1
-        self.done = page.is_last or self._left() == 0 or not (new or self._moves_on(page))
-        self._reached = page.start_offset
-        return wanted
-
-    def _moves_on(self, page: Page) -> bool:
-        """Whether a page that shows nothing new still leads on: rows that came in pushed it back onto the last one."""
-        if not page.rows or page.start_offset is None or page.end_offset is None or page.total_count is None:
-            return False
-        return self._reached is None or page.start_offset > self._reached
-
-    def _left(self) -> int | None:
-        return None if self.query.limit is None else self.query.limit - self.taken
-
-    def _counts_from_zero(self, page: Page) -> bool:
-        """Whether page 1 turned out to be the second one, before anything was taken."""
-        if self.seen:
-            return False
-        if page.rows:
-            return page.start_offset is not None and page.start_offset > 1
-        return bool(page.total_count)
-
-    def _wants(self, recording: Recording) -> bool:
-        return self.query.status is None or recording.status in self.query.status
-
-    def _params(self) -> dict[str, Any]:
         query = self.query
-        params: dict[str, Any] = {
-            "page_no": self._next,
-            "per_page": PER_PAGE if query.limit is None or query.status else min(query.limit, PER_PAGE),
+        is_filtered_here = bool(query.status)
+        parameters: dict[str, Any] = {
+            "page_no": self._page_number,
+            "per_page": PER_PAGE if query.limit is None or is_filtered_here else min(query.limit, PER_PAGE),
             "sort_by": "invokedTime",
             "sort_order": query.sort_order,
             "meeting_id": query.meeting_id,
@@ -116,19 +99,44 @@ class PageWalk:
             "expired": None if query.expired is None else str(query.expired).lower(),
             "start_time": query.start_time and query.start_time.isoformat(),
             "end_time": query.end_time and query.end_time.isoformat(),
-            # How several are written, the server may read either way: one goes to it, more are sifted here.
+            # The documents disagree on how several statuses are written (repeated, or with commas). One status is
+            # sent; of several, the rows are filtered here.
             "status": next(iter(query.status)) if query.status and len(query.status) == 1 else None,
         }
-        return {key: value for key, value in params.items() if value is not None}
+        return self.fetch({key: value for key, value in parameters.items() if value is not None})
 
+    def accept(self, page: Page) -> list[Recording]:
+        """Return the recordings of a page that are new and asked for, and decide whether the walk goes on.
 
-def _rows(data: list[Any]) -> Iterator[Recording]:
-    for row in data:
-        try:
-            yield Recording.model_validate(row)
-        except ValidationError:
-            continue
+        :param page: the page that the last :meth:`next_page` fetched
+        """
+        if self._page_number == 1 and self._is_second_page(page):
+            self._page_number = 0
+            return []
+        new = [recording for recording in page.recordings if recording.id not in self._seen_ids]
+        self._seen_ids.update(recording.id for recording in new)
+        limit, statuses = self.query.limit, self.query.status
+        wanted = [recording for recording in new if statuses is None or recording.status in statuses]
+        if limit is not None:
+            wanted = wanted[: limit - self._returned]
+        self._returned += len(wanted)
+        self._page_number += 1
+        has_more = bool(new) or self._has_moved_on(page)
+        self.is_done = page.is_last or self._returned == limit or not has_more
+        self._last_start_offset = page.start_offset
+        return wanted
 
+    def _is_second_page(self, page: Page) -> bool:
+        """Whether page 1 is the list's second page, since the server counts from 0: its offsets show it."""
+        if page.rows:
+            return not self._seen_ids and page.start_offset is not None and page.start_offset > 1
+        return not self._seen_ids and bool(page.total_count)
 
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    def _has_moved_on(self, page: Page) -> bool:
+        """Whether a page without anything new is further down the list than the page before.
+
+        Rows that are added while the list is read, newest first, push rows that were seen onto the next page.
+        """
+        if not page.rows or page.start_offset is None or page.end_offset is None or page.total_count is None:
+            return False
+        return self._last_start_offset is None or page.start_offset > self._last_start_offset

@@ -1,8 +1,8 @@
-"""One gate for the quota: every request that this process sends for a token passes it.
+"""When a request may be sent: one rate limiter per token, which every request of this process passes.
 
-Cloudflare counts all calls of a token together and, once there are too many, refuses every one for minutes. The gate
-counts what it lets through, believes what the answers say is left, holds everybody back while the API refuses, and
-keeps polling to a share of the quota, so that starts and stops always get through.
+Cloudflare counts all requests of a token together, and refuses each one for minutes when there are too many. The
+limiter counts what is sent, follows what the answers say is left, waits while the API refuses, and limits polling to
+a share of the quota, so that starts and stops always get through.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 import httpx
+from airflow.providers.common.compat.sdk import Stats
 
 from airflow_provider_realtimekit import metrics
 from airflow_provider_realtimekit.api.headers import parse_retry_after
@@ -23,118 +24,131 @@ from airflow_provider_realtimekit.defaults import POLLING_SHARE
 
 log = logging.getLogger(__name__)
 
-# What Cloudflare documents, until an answer says otherwise: 1,200 requests in 5 minutes, then 5 minutes of nothing.
+# Cloudflare documents 1,200 requests in 5 minutes, and then 5 minutes in which all are refused. Answers may say
+# otherwise.
 DEFAULT_LIMIT = 1200
 DEFAULT_WINDOW = 300.0
 DEFAULT_BLOCK = 300.0
-# Where others spend the same quota, polling leaves the last tenth of what the server says is left.
-_RESERVE = 0.1
+# The part of the quota that polling does not touch: others may use the same token.
+_RESERVED_SHARE = 0.1
+# So many times of requests are stored, even those older than each window: the server may announce a longer window.
+_MOST_STORED = 5_000
+# Seconds without a wait after which the log says that requests are sent again. Else a full quota would fill the log.
+_QUIET_SECONDS = 5.0
 
-# So many requests are remembered, even when no window reaches them: the server may name a longer one next.
-_REMEMBERED = 5_000
-# How long nothing must have been held back before the log says that it is over.
-_CALM = 5.0
-
+# Ratelimit: "default";r=50;t=30 and Ratelimit-Policy: "burst";q=100;w=60, "default";q=1200;w=300
 _ITEM = re.compile(r'"[^"]*"((?:\s*;\s*\w+=\d+)+)')
 _PARAMETER = re.compile(r"(\w+)=(\d+)")
 
 
-class _Sent:
-    """When requests were sent, for at least as long as a window reaches back."""
+class _SlidingWindow:
+    """The times at which requests were sent, for at least as long as the longest window."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
 
-    def add(self, now: float, longest: float) -> None:
-        """Note a request, and forget the oldest that no window reaches."""
+    def add(self, now: float, longest_window: float) -> None:
+        """Add a request, and drop the oldest ones that are in no window."""
         self._times.append(now)
-        while len(self._times) > _REMEMBERED and self._times[0] <= now - longest:
+        while len(self._times) > _MOST_STORED and self._times[0] <= now - longest_window:
             self._times.popleft()
 
-    def wait(self, now: float, limit: float, window: float) -> float:
-        """Return the seconds until one more fits into a window."""
-        whole = max(1, int(limit))
-        if len(self._times) < whole:
+    def seconds_until_free(self, now: float, limit: float, window: float) -> float:
+        """Return the seconds until a window holds less than ``limit`` requests."""
+        allowed = max(1, int(limit))
+        if len(self._times) < allowed:
             return 0.0
-        return min(window, max(0.0, self._times[-whole] + window - now))
+        return min(window, max(0.0, self._times[-allowed] + window - now))
 
 
 class RateLimiter:
-    """What one token has spent and may still spend; safe to use from threads and loops alike.
+    """The quota of one token. Threads and event loops may share it.
 
-    :param polling_share: how much of the quota polling may use, from 0 to 1
-    :param clock: seconds, never going back
+    :param polling_share: the share of the quota that polling may use, from 0 to 1 (default: 0.5)
+    :param clock: seconds that never go back (default: :func:`time.monotonic`)
     """
 
     def __init__(self, polling_share: float = POLLING_SHARE, clock: Callable[[], float] = time.monotonic) -> None:
         self.polling_share = polling_share
         self._clock = clock
         self._lock = threading.Lock()
-        self._all = _Sent()
-        self._polls = _Sent()
+        self._all = _SlidingWindow()
+        self._polls = _SlidingWindow()
+        #: The limits in force: requests, and the seconds that they are counted in.
         self._policies: list[tuple[float, float]] = [(DEFAULT_LIMIT, DEFAULT_WINDOW)]
-        self._left: float | None = None
-        self._left_until = 0.0
+        self._longest_window = DEFAULT_WINDOW
+        self._remaining: float | None = None
+        self._remaining_until = 0.0
         self._blocked_until = 0.0
-        self._holding: dict[bool, list[float]] = {}
+        #: When requests began to wait, and until when, for polling (true) and all others (false).
+        self._waiting: dict[bool, tuple[float, float]] = {}
 
     def acquire(self, *, polling: bool) -> float:
-        """Count a request and return 0, or return the seconds after which to ask again."""
+        """Count a request that is about to be sent, or say how long it has to wait.
+
+        :param polling: whether the request is a poll, which leaves part of the quota to other requests
+        :returns: 0 if it may be sent now; else the seconds after which to call again
+        """
         with self._lock:
             now = self._clock()
-            wait, why = self._wait(now, polling)
+            wait, reason = self._wait(now, polling)
             if wait <= 0:
-                self._spend(now, polling)
-            self._tell(now, wait, why, polling)
+                self._all.add(now, self._longest_window)
+                if polling:
+                    self._polls.add(now, self._longest_window)
+                if self._remaining is not None:
+                    self._remaining -= 1
+            if wait > 0 or self._waiting:
+                self._report(now, wait, reason, polling)
             return wait
 
     def update_from(self, response: httpx.Response) -> None:
-        """Believe what an answer says of the quota."""
+        """Follow what an answer says of the quota."""
+        policies = _parse_items(response.headers.get("ratelimit-policy"), "q", "w")
+        remaining = _parse_items(response.headers.get("ratelimit"), "r", "t")
         with self._lock:
             now = self._clock()
-            self._policies = _read(response, "ratelimit-policy", "q", "w") or self._policies
-            if left := min(_read(response, "ratelimit", "r", "t"), default=None):
-                self._left, self._left_until = left[0], now + left[1]
+            if policies:
+                self._policies = policies
+                self._longest_window = max(window for _, window in policies)
+            if remaining:
+                self._remaining, seconds = min(remaining)
+                self._remaining_until = now + seconds
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                asked = parse_retry_after(response.headers.get("retry-after"))
-                block = DEFAULT_BLOCK if asked is None else asked
+                retry_after = parse_retry_after(response.headers.get("retry-after"))
+                block = DEFAULT_BLOCK if retry_after is None else retry_after
+                # An answer to an earlier request may arrive later: a block is never made shorter.
                 self._blocked_until = max(self._blocked_until, now + block)
 
     def _wait(self, now: float, polling: bool) -> tuple[float, str]:
+        """Return the seconds to wait, and why."""
         if self._blocked_until > now:
-            return self._blocked_until - now, "the API refuses all requests for so long"
-        left = self._left if self._left is not None and self._left_until > now else None
-        reserve = max(limit for limit, _ in self._policies) * _RESERVE if polling else 0.0
-        if left is not None and left <= reserve:
-            return self._left_until - now, f"the API has {left:g} requests left"
-        return max((self._wait_in(now, polling, *policy) for policy in self._policies), default=(0.0, ""))
+            return self._blocked_until - now, "the API refuses all requests of this token (HTTP 429)"
+        if self._remaining is not None and self._remaining_until > now:
+            reserved = max(limit for limit, _ in self._policies) * _RESERVED_SHARE if polling else 0.0
+            if self._remaining <= reserved:
+                return self._remaining_until - now, f"the API says that {self._remaining:g} requests are left"
+        longest = 0.0, ""
+        for limit, window in self._policies:
+            wait = self._all.seconds_until_free(now, limit, window)
+            if polling:
+                wait = max(wait, self._polls.seconds_until_free(now, limit * self.polling_share, window))
+            if wait > longest[0]:
+                longest = wait, f"the quota is {limit:g} requests in {window:g} s"
+        return longest
 
-    def _wait_in(self, now: float, polling: bool, limit: float, window: float) -> tuple[float, str]:
-        wait = self._all.wait(now, limit, window)
-        if polling:
-            wait = max(wait, self._polls.wait(now, limit * self.polling_share, window))
-        return wait, f"the quota is {limit:g} requests in {window:g} s"
-
-    def _spend(self, now: float, polling: bool) -> None:
-        longest = max(window for _, window in self._policies)
-        self._all.add(now, longest)
-        if polling:
-            self._polls.add(now, longest)
-        if self._left is not None:
-            self._left -= 1
-
-    def _tell(self, now: float, wait: float, why: str, polling: bool) -> None:
-        """Log the beginning and, after some calm, the end of holding back: not every request."""
-        what = "Polling of RealtimeKit" if polling else "Requests to RealtimeKit"
-        held = self._holding.get(polling)
+    def _report(self, now: float, wait: float, reason: str, polling: bool) -> None:
+        """Log when requests begin to wait and when they no longer do, not each one that waits."""
+        what = "Polls of RealtimeKit" if polling else "Requests to RealtimeKit"
+        began, until = self._waiting.get(polling, (now, now))
         if wait > 0:
-            if held is None:
-                log.warning("%s held back for %.0f s: %s", what, wait, why)
-            self._holding[polling] = [held[0] if held else now, now + wait]
-        elif held and now > held[1] + _CALM:
-            del self._holding[polling]
-            metrics.held_back(held[1] - held[0])
-            log.info("%s goes on; held back for %.0f s in all", what, held[1] - held[0])
+            if polling not in self._waiting:
+                log.warning("%s wait for %.0f s, then go on by themselves: %s", what, wait, reason)
+            self._waiting[polling] = began, now + wait
+        elif polling in self._waiting and now > until + _QUIET_SECONDS:
+            del self._waiting[polling]
+            Stats.timing(metrics.HELD_BACK, (until - began) * 1000.0)
+            log.info("%s are sent again, after %.0f s of waiting", what, until - began)
 
 
 _limiters: dict[bytes, RateLimiter] = {}
@@ -142,25 +156,29 @@ _limiters_lock = threading.Lock()
 
 
 def rate_limiter_for(base_url: str, token: str, polling_share: float = POLLING_SHARE) -> RateLimiter:
-    """Return the process's one gate for a token; the share asked for last holds."""
+    """Return the process's one rate limiter for a token.
+
+    :param polling_share: the share of the quota that polling may use; the last call's counts
+    """
+    # A hash, so that a dump of this dictionary shows no token.
     key = hashlib.sha256(f"{base_url}\0{token}".encode()).digest()
     with _limiters_lock:
-        gate = _limiters.setdefault(key, RateLimiter())
-        gate.polling_share = polling_share
-        return gate
+        limiter = _limiters.setdefault(key, RateLimiter())
+        limiter.polling_share = polling_share
+        return limiter
 
 
 def reset_rate_limiters() -> None:
-    """Begin anew, as a process that has sent nothing: for tests."""
+    """Forget all that was sent, for tests."""
     with _limiters_lock:
         _limiters.clear()
 
 
-def _read(response: httpx.Response, header: str, first: str, second: str) -> list[tuple[float, float]]:
-    """Read the pairs of numbers of a rate limit header, one for each limit that it names."""
-    found = []
-    for item in _ITEM.findall(response.headers.get(header, "")):
-        numbers = {name: float(value) for name, value in _PARAMETER.findall(item)}
-        if first in numbers and numbers.get(second):
-            found.append((numbers[first], numbers[second]))
+def _parse_items(header: str | None, first: str, second: str) -> list[tuple[float, float]]:
+    """Return the two parameters of each item of a rate limit header; an item that lacks one is skipped."""
+    found: list[tuple[float, float]] = []
+    for item in _ITEM.findall(header) if header else ():
+        parameters = {name: float(value) for name, value in _PARAMETER.findall(item)}
+        if first in parameters and parameters.get(second):
+            found.append((parameters[first], parameters[second]))
     return found

@@ -1,9 +1,14 @@
-"""The six operations of the recordings API, as flows (see :mod:`.flow`): no I/O happens here."""
+"""The six operations of the recordings API, as flows (see :mod:`.flow`): no I/O happens here.
+
+Also decides when the outcome of a start is unknown, how an action that failed is checked, and which recording of a
+meeting is the newest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -13,17 +18,15 @@ from pydantic import ValidationError
 from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.headers import parse_date
 from airflow_provider_realtimekit.api.pagination import Page, PageWalk
-from airflow_provider_realtimekit.api.responses import parse_data
+from airflow_provider_realtimekit.api.responses import parse_active_recording, parse_body, parse_recording
 from airflow_provider_realtimekit.defaults import REQUEST_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
     RealtimeKitConnectionError,
     RealtimeKitError,
-    RealtimeKitNotFoundError,
     RealtimeKitRateLimitError,
     RealtimeKitResponseError,
-    RealtimeKitRouteError,
     RecordingStateError,
     StartOutcomeUnknownError,
 )
@@ -34,16 +37,17 @@ from airflow_provider_realtimekit.models import (
     StartRecordingRequest,
     StartTrackRecordingRequest,
 )
-from airflow_provider_realtimekit.models.requests import MeetingRef, RecordingRef
+from airflow_provider_realtimekit.models.base import check_identifier
 from airflow_provider_realtimekit.redaction import find_secrets, find_strings, mask_error
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-# How far the server's clock and ours may be apart, and how far its Date header (whole seconds) is from the truth.
+# How far the server's clock and ours may differ, and how much a Date header in whole seconds may be off.
 CLOCK_SLACK = pendulum.duration(seconds=60)
 DATE_SLACK = pendulum.duration(seconds=1)
 
-# Seconds before an action that took no effect is asked for again; after the last one it is given up.
-_ASK_AGAIN = (1.0, 2.0, None)
+# Seconds before an action without effect is sent again; after the last one it is not. A recording that was just
+# invoked takes some seconds to accept a pause.
+_ACTION_PAUSES = (1.0, 2.0, None)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class RecordingsAPI:
 
     :param account_id: Cloudflare's account id
     :param app_id: the RealtimeKit app's id; its form is not checked
-    :param base_url: where the API lives, up to and including ``/client/v4``
-    :param timeout: seconds that a request may take: for so long a start in doubt may still take effect
+    :param base_url: the API's address, up to and including ``/client/v4``
+    :param timeout: seconds that a request may take. For so long a start without an answer may still take effect.
     """
 
     account_id: str
@@ -61,28 +65,27 @@ class RecordingsAPI:
     base_url: str = DEFAULT_BASE_URL
     timeout: float = REQUEST_TIMEOUT
 
+    @cached_property
+    def url(self) -> str:
+        """The address of the app's recordings. Each request's "operation" names it in the metrics."""
+        return f"{self.base_url}/accounts/{self.account_id}/realtime/kit/{self.app_id}/recordings"
+
     def get_recording(self, recording_id: str) -> Flow[Recording]:
         """Fetch a recording: ``GET …/recordings/{recording_id}``."""
-        ref = RecordingRef.checked(recording_id=recording_id)
-        response = yield self._request("get", "GET", f"/{ref.recording_id}")
-        return read_recording(parse_data(response), response)
+        url = f"{self.url}/{check_identifier('recording_id', recording_id)}"
+        response = yield httpx.Request("GET", url, extensions={"operation": "get"})
+        return parse_recording(response)
 
     def get_active_recording(self, meeting_id: str) -> Flow[Recording | None]:
-        """Fetch a meeting's active recording, ``None`` if there is none: ``GET …/active-recording/{meeting_id}``."""
-        recording, _ = yield from self.look_at_active(meeting_id)
+        """Fetch a meeting's active recording, ``None`` if it has none: ``GET …/active-recording/{meeting_id}``."""
+        recording, _ = yield from self.get_active_with_time(meeting_id)
         return recording
 
-    def look_at_active(self, meeting_id: str) -> Flow[tuple[Recording | None, pendulum.DateTime | None]]:
-        """Fetch a meeting's active recording, and the server's time at the answer as far as it tells."""
-        ref = MeetingRef.checked(meeting_id=meeting_id)
-        response = yield self._request("active", "GET", f"/active-recording/{ref.meeting_id}")
-        try:
-            recording = read_recording(parse_data(response), response)
-        except RealtimeKitRouteError:
-            raise
-        except RealtimeKitNotFoundError:
-            return None, parse_date(response.headers.get("date"))
-        return recording, parse_date(response.headers.get("date"))
+    def get_active_with_time(self, meeting_id: str) -> Flow[tuple[Recording | None, pendulum.DateTime | None]]:
+        """Fetch a meeting's active recording, and the server's time: either is ``None`` if the answer lacks it."""
+        url = f"{self.url}/active-recording/{check_identifier('meeting_id', meeting_id)}"
+        response = yield httpx.Request("GET", url, extensions={"operation": "active"})
+        return parse_active_recording(response), parse_date(response.headers.get("date"))
 
     def pause_recording(self, recording_id: str) -> Flow[Recording]:
         """Pause a recording: ``PUT …/recordings/{recording_id}`` with ``pause``."""
@@ -97,25 +100,31 @@ class RecordingsAPI:
         return self._act(recording_id, Action.STOP)
 
     def apply_action(self, recording_id: str, action: Action) -> Flow[Recording]:
-        """Bring a recording to where ``action`` leads; an error of the call is judged by looking again.
+        """Apply an action, and return the recording once its status is one that the action leads to.
 
-        While the recording is active the action is asked for a few times: one that was just invoked can be paused
-        some seconds later, and a stop must not be lost to a bad answer.
+        After an error the recording is read: it may have the status all the same, since somebody else acted or only
+        the answer was lost. While it is active without that status, the action is sent again, three times in all.
 
-        :raises RecordingStateError: when the calls failed and the recording is not there either
+        :raises RecordingStateError: when the action failed and the recording does not have the status
         """
-        for pause in _ASK_AGAIN:
+        for pause in _ACTION_PAUSES:
             try:
                 return (yield from self._act(recording_id, action))
             except (RealtimeKitAuthError, RealtimeKitRateLimitError):
                 raise
             except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as failure:
                 error = failure
-            recording = yield from self.get_recording(recording_id)
-            if recording.has_reached(action):
-                return recording
-            if pause is None or not recording.is_active:
-                break
+            # What the API answers to an action that does not apply is documented nowhere: the status decides.
+            try:
+                recording = yield from self.get_recording(recording_id)
+            except RealtimeKitResponseError:
+                if pause is None:
+                    raise
+            else:
+                if recording.has_reached(action):
+                    return recording
+                if pause is None or not recording.is_active:
+                    break
             yield pause
         raise RecordingStateError(
             f"{action} of recording {recording_id} did not take effect, it is {recording.status}: {error}",
@@ -123,14 +132,14 @@ class RecordingsAPI:
         ) from error
 
     def get_newest_recording(self, meeting_id: str, invoked_after: pendulum.DateTime) -> Flow[Recording | None]:
-        """Find the newest of a meeting's recordings that were invoked at or after a time."""
+        """Find the newest of a meeting's recordings that were invoked at or after a time, ``None`` if there is none."""
+        # Which of a recording's times start_time filters on is documented nowhere: ask for more, and filter here.
         walk = self.list_recordings(meeting_id=meeting_id, start_time=invoked_after - CLOCK_SLACK, sort_order="DESC")
-        newest = None
-        while not walk.done:
-            for found in walk.take((yield from walk.next_page())):
-                if found.invoked_time and found.invoked_time >= invoked_after:
-                    newest = max(newest or found, found, key=_invoked)
-        return newest
+        found: list[Recording] = []
+        while not walk.is_done:
+            page = yield from walk.next_page()
+            found += [row for row in walk.accept(page) if row.invoked_time and row.invoked_time >= invoked_after]
+        return max(found, key=lambda row: row.invoked_time or pendulum.DateTime.min, default=None)
 
     def start_recording(
         self,
@@ -150,27 +159,27 @@ class RecordingsAPI:
     ) -> Flow[Recording]:
         """Start recording a meeting: ``POST …/recordings``.
 
-        The call is not idempotent: it is sent again only when it surely was not processed.
+        The call is not idempotent, so it is sent again only if it surely was not processed.
 
         :param meeting_id: the meeting to record
-        :param max_seconds: end the recording after so many seconds, 60 to 86400 (the server's default: 86400)
-        :param allow_multiple_recordings: start even though the meeting is being recorded (server's default: false)
-        :param file_name_prefix: what the file's name begins with
-        :param url: a page of your own to record instead of the meeting's
+        :param max_seconds: seconds after which the recording ends, 60 to 86400 (default: the server's, 86400)
+        :param allow_multiple_recordings: start even if the meeting is being recorded (default: the server's, false)
+        :param file_name_prefix: the beginning of the file's name
+        :param url: a page of your own that is recorded instead of the meeting's
         :param audio_config: ``codec`` (MP3, AAC), ``channel`` (mono, stereo), ``export_file``
         :param video_config: ``codec`` (H264, VP8, VP9), ``width``, ``height`` (1–1920), ``export_file``, ``watermark``
-        :param interactive_config: ``{"type": "ID3"}`` for timed metadata; the file is a ``.tar`` then
-        :param rtmp_out_config: ``{"rtmp_url": …}`` for a live stream beside the recording
+        :param interactive_config: ``{"type": "ID3"}`` for timed metadata; the file is then a ``.tar``
+        :param rtmp_out_config: ``{"rtmp_url": …}`` for a live stream of the meeting
         :param realtimekit_bucket_config: ``{"enabled": …}``; disabled needs ``storage_config``
         :param storage_config: your own storage, see :class:`~.models.StorageConfig`
-        :param extra_fields: fields that the API gained since, merged into the body unchecked
-        :raises RealtimeKitInputError: before anything is sent, when a value is not allowed
-        :raises StartOutcomeUnknownError: when no clear answer came
+        :param extra_fields: fields that this version does not know, merged into the body unchecked
+        :raises RealtimeKitInputError: when a value is not allowed; nothing was sent
+        :raises StartOutcomeUnknownError: when no clear answer came; the recording may be running
         """
-        body = {name: value for name, value in locals().items() if name != "self"}
-        request = StartRecordingRequest.checked(**body)
-        data, response = yield from self._start("", request)
-        return _believe(data, response, request.meeting_id)
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        request = StartRecordingRequest.checked(**arguments)
+        data, _ = yield from self._start("start", "", request)
+        return _read_started(data, request.meeting_id)
 
     def start_track_recording(
         self,
@@ -183,22 +192,23 @@ class RecordingsAPI:
     ) -> Flow[Recording]:
         """Start recording each participant's track of a meeting: ``POST …/recordings/track``.
 
-        :param meeting_id: the meeting to record; somebody must be in it
+        :param meeting_id: the meeting to record; it needs a participant
         :param layers: by name, ``{file_name_prefix, media_kind, outputs[{type, storage_config}]}``
-        :param user_ids: only the tracks of these participants, 100 at most
-        :param max_seconds: end the recording after so many seconds, 60 to 86400
-        :param extra_fields: fields that the API gained since, merged into the body unchecked
-        :raises RealtimeKitInputError: before anything is sent, when a value is not allowed
-        :raises StartOutcomeUnknownError: when no clear answer came
+        :param user_ids: record these participants only, 100 at most (default: all)
+        :param max_seconds: seconds after which the recording ends, 60 to 86400 (default: the server's, 86400)
+        :param extra_fields: fields that this version does not know, merged into the body unchecked
+        :raises RealtimeKitInputError: when a value is not allowed; nothing was sent
+        :raises StartOutcomeUnknownError: when no clear answer came; the recording may be running
         """
-        body = {name: value for name, value in locals().items() if name != "self"}
-        request = StartTrackRecordingRequest.checked(**body)
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        request = StartTrackRecordingRequest.checked(**arguments)
         began = pendulum.now("UTC")
-        data, response = yield from self._start("/track", request)
+        data, response = yield from self._start("start_track", "/track", request)
         if isinstance(data, Mapping) and data:
-            return _believe(data.get("recording", data), response, request.meeting_id)
-        # The reference's answer is empty: the recording is the newest that was invoked since the request was sent,
-        # by the server's own clock where it tells the time.
+            # Today's SDK reads data.recording.
+            return _read_started(data.get("recording", data), request.meeting_id)
+        # The reference's answer is empty. The recording is then the newest that was invoked since the request was
+        # sent, by the server's clock if the answer has its time.
         now = pendulum.now("UTC")
         since = (parse_date(response.headers.get("date")) or now - CLOCK_SLACK) - (now - began) - DATE_SLACK
         return (yield from self._find_started(request.meeting_id, since))
@@ -215,97 +225,77 @@ class RecordingsAPI:
         sort_order: str = "ASC",
         limit: int | None = None,
     ) -> PageWalk:
-        """Walk the app's recordings, page by page as they are read: ``GET …/recordings``.
+        """List the app's recordings; each page is fetched when it is needed: ``GET …/recordings``.
 
-        :param meeting_id: only this meeting's
-        :param status: only those in this status, or in one of these
-        :param search: only those whose meeting's id or title matches
-        :param expired: only those whose files have expired (true) or not (false)
-        :param start_time: only those invoked at or after it (ISO 8601 or datetime)
-        :param end_time: only those invoked at or before it
-        :param sort_order: by the time of invocation, ``ASC`` or ``DESC``
-        :param limit: at most so many
-        :raises RealtimeKitInputError: before anything is sent, when a value is not allowed
+        :param meeting_id: only recordings of this meeting
+        :param status: only recordings with this status, or one of these
+        :param search: only recordings whose meeting's id or title matches
+        :param expired: only recordings whose files have expired (true), or have not (false)
+        :param start_time: only recordings invoked at or after this time (ISO 8601 or datetime)
+        :param end_time: only recordings invoked at or before this time (ISO 8601 or datetime)
+        :param sort_order: ``ASC`` (oldest first, the default) or ``DESC``
+        :param limit: the largest number of recordings (default: no limit)
+        :raises RealtimeKitInputError: when a value is not allowed; nothing was sent
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
-        return PageWalk(ListQuery.checked(**arguments), self._page)
+        return PageWalk(ListQuery.checked(**arguments), self._fetch_page)
 
     def verify_token(self, path: str = "/user") -> Flow[bool]:
-        """Ask Cloudflare whether the token is one of its own: ``GET {path}/tokens/verify``."""
+        """Whether Cloudflare knows the token: ``GET {path}/tokens/verify``.
+
+        :param path: ``/user`` for a user's token, ``/accounts/{account_id}`` for an account's
+        """
         response = yield httpx.Request("GET", f"{self.base_url}{path}/tokens/verify")
         return response.is_success
 
-    def _page(self, params: Mapping[str, Any]) -> Flow[Page]:
-        response = yield self._request("list", "GET", "", params=params)
-        return Page.read(parse_data(response), response.json().get("paging"))
+    def _fetch_page(self, params: Mapping[str, Any]) -> Flow[Page]:
+        body = parse_body((yield httpx.Request("GET", self.url, params=params, extensions={"operation": "list"})))
+        return Page.parse(body["data"], body.get("paging"))
 
     def _act(self, recording_id: str, action: Action) -> Flow[Recording]:
-        ref = RecordingRef.checked(recording_id=recording_id)
-        response = yield self._request(action.value, "PUT", f"/{ref.recording_id}", json={"action": action.value})
-        return read_recording(parse_data(response), response)
+        url = f"{self.url}/{check_identifier('recording_id', recording_id)}"
+        body = {"action": action.value}
+        response = yield httpx.Request("PUT", url, json=body, extensions={"operation": action.value})
+        return parse_recording(response)
 
     def _start(
-        self, path: str, request: StartRecordingRequest | StartTrackRecordingRequest
+        self, operation: str, path: str, request: StartRecordingRequest | StartTrackRecordingRequest
     ) -> Flow[tuple[Any, httpx.Response]]:
+        """Send a start; return the answer's data, and the answer."""
         body = request.to_body()
         try:
-            response = yield self._request("start_track" if path else "start", "POST", path, json=body)
-            return parse_data(response, may_be_empty=True), response
+            response = yield httpx.Request("POST", self.url + path, json=body, extensions={"operation": operation})
+            return parse_body(response, may_be_empty=True).get("data"), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
+            # The API's message may repeat what it was sent.
             error = mask_error(error, [*find_secrets(body), *find_strings(request.extra_fields)])
-            if _is_doubtful(error):
-                raise _doubt(str(error), request.meeting_id) from error
+            if _may_have_started(error):
+                raise _outcome_unknown(str(error), request.meeting_id) from error
             raise error from None
 
     def _find_started(self, meeting_id: str, since: pendulum.DateTime) -> Flow[Recording]:
         try:
             found = yield from self.get_newest_recording(meeting_id, since)
         except RealtimeKitError as error:
-            what = f"the API accepted the start but cannot show it: {error}"
-            raise _doubt(what, meeting_id, accepted=True) from error
+            reason = f"the API accepted the start, but its list of recordings cannot be read: {error}"
+            raise _outcome_unknown(reason, meeting_id, accepted=True) from error
         if found is None:
-            raise _doubt("the API accepted the start but shows no recording yet", meeting_id, accepted=True)
+            reason = "the API accepted the start, but its list shows no new recording yet"
+            raise _outcome_unknown(reason, meeting_id, accepted=True)
         return found
 
-    def _request(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        json: Mapping[str, Any] | None = None,
-    ) -> httpx.Request:
-        url = f"{self.base_url}/accounts/{self.account_id}/realtime/kit/{self.app_id}/recordings{path}"
-        return httpx.Request(method, url, params=params, json=json, extensions={"operation": operation})
 
-
-def read_recording(data: Any, response: httpx.Response) -> Recording:
-    """Read a recording out of an answer.
-
-    :raises RealtimeKitResponseError: when the answer holds none
-    """
+def _read_started(data: Any, meeting_id: str) -> Recording:
     try:
         return Recording.model_validate(data)
     except ValidationError:
-        raise RealtimeKitResponseError(
-            "the answer holds no recording (no id in data)", status=response.status_code
-        ) from None
+        # It was probably started all the same. What can find it decides by the cause that the API did answer.
+        error = RealtimeKitResponseError("the API accepted the start, but its answer holds no recording: it has no id")
+        raise _outcome_unknown(str(error), meeting_id) from error
 
 
-def _invoked(recording: Recording) -> pendulum.DateTime:
-    return recording.invoked_time or pendulum.DateTime.min
-
-
-def _believe(data: Any, response: httpx.Response, meeting_id: str) -> Recording:
-    """Read the recording that a start answers; one without an id was started all the same."""
-    try:
-        return read_recording(data, response)
-    except RealtimeKitResponseError as error:
-        raise _doubt(str(error), meeting_id) from error
-
-
-def _is_doubtful(error: Exception) -> bool:
+def _may_have_started(error: Exception) -> bool:
+    """Whether a start may have had an effect although it led to this error."""
     if isinstance(error, RealtimeKitConnectionError):
         return error.processed is not False
     if isinstance(error, RealtimeKitAPIError):
@@ -313,10 +303,10 @@ def _is_doubtful(error: Exception) -> bool:
     return True
 
 
-def _doubt(what: str, meeting_id: str, *, accepted: bool = False) -> StartOutcomeUnknownError:
+def _outcome_unknown(reason: str, meeting_id: str, *, accepted: bool = False) -> StartOutcomeUnknownError:
     return StartOutcomeUnknownError(
-        f"the start of a recording of meeting {meeting_id} was sent, but whether it took effect is not known: {what}. "
-        "It is not sent again, since that could record twice: look at the meeting's active recording",
+        f"whether the start of a recording of meeting {meeting_id} took effect is not known: {reason}. It is not sent "
+        "again, since that could record twice: check the meeting's active recording",
         meeting_id=meeting_id,
         accepted=accepted,
     )

@@ -1,4 +1,4 @@
-"""Read a storage of the user's own out of an Airflow connection, in the words of the API's ``storage_config``.
+"""Read an Airflow connection to the user's own storage into the API's ``storage_config``.
 
 =========================  ====================================================================================
 connection type            becomes ``storage_config`` of type
@@ -9,20 +9,27 @@ connection type            becomes ``storage_config`` of type
 ``sftp``, ``ssh``          ``sftp``
 =========================  ====================================================================================
 
-The connection is read as Airflow's own providers read it, and none of them needs to be installed. What only a
-worker could do (assume a role, ask a metadata service) is no credential that could be sent, and is refused.
+The connection's fields are read as Airflow's own providers read them; none of those needs to be installed. A
+connection whose credentials only a worker can get (a role, a metadata service) is refused: they cannot be sent.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+from pydantic import SecretStr
+
 from airflow_provider_realtimekit.connections.realtimekit import read_extra
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
+from airflow_provider_realtimekit.models import StorageConfig
+from airflow_provider_realtimekit.redaction import SECRET_KEYS, find_secrets, parse_json_object
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -31,9 +38,9 @@ _R2 = ".r2.cloudflarestorage.com"
 _SPACES = ".digitaloceanspaces.com"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _AZURE = "core.windows.net"
-_TEMPORARY_KEY = "ASIA"  # what AWS lets the ids of temporary keys begin with
+_TEMPORARY_KEY = "ASIA"  # ids of AWS's temporary keys begin so
 _SSH_PORT = 22
-_BUCKET = "storage_bucket, or the extra field bucket_name"
+_WHERE_BUCKET = "storage_bucket, or the extra field bucket_name"
 
 
 def read_storage(
@@ -42,30 +49,37 @@ def read_storage(
     storage_path: str | None = None,
     storage_region: str | None = None,
 ) -> dict[str, Any]:
-    """Return the ``storage_config`` that an Airflow connection describes, for a start in a task of your own.
+    """Return the ``storage_config`` for an Airflow connection, to use in a start in a task of your own.
 
-    Its secrets are ``SecretStr``, and masked in Airflow's logs. Not to be called on an event loop: Airflow
-    fetches the connection synchronously.
+    Its secrets are ``SecretStr``, and Airflow masks them in its logs. Do not call it on an event loop: Airflow
+    reads the connection synchronously.
 
     :param storage_conn_id: connection of type ``aws``, ``google_cloud_platform``, ``wasb``, ``sftp`` or ``ssh``
     :param storage_bucket: bucket, or Azure's container (default: the extra field ``bucket_name``)
     :param storage_path: folder in it (default: the extra field ``path``); SFTP needs one
     :param storage_region: the bucket's region (default: the extra field ``region_name``), for S3 and GCS
-    :raises RealtimeKitInputError: naming the connection, and what is missing in it or cannot be sent
+    :raises RealtimeKitInputError: naming the connection, and the field that is missing or cannot be sent
     """
-    from airflow.providers.common.compat.sdk import BaseHook
-
     if not storage_conn_id:
         raise RealtimeKitInputError("storage_bucket, storage_path and storage_region need a storage_conn_id")
     connection = BaseHook.get_connection(storage_conn_id)
     source = _Source(connection, read_extra(connection, storage_conn_id), storage_bucket, storage_path, storage_region)
-    config = _describe(source)
-    _mask(config)
+    reader = _READERS.get(source.kind)
+    if reader is None:
+        raise source.error(
+            f"is no storage that RealtimeKit can upload to: storage_conn_id takes {', '.join(map(repr, _READERS))}"
+        )
+    config = {name: SecretStr(str(value)) if name in SECRET_KEYS else value for name, value in reader(source).items()}
+    try:
+        StorageConfig.checked(**config)
+    except RealtimeKitInputError as error:
+        raise source.error(f"gives a storage_config that the API does not accept: {error}") from None
+    mask_secret([piece for secret in find_secrets(config) for piece in _pieces(secret)])
     return config
 
 
-class _Part(NamedTuple):
-    """A field of the ``storage_config``: its value, and where in the connection it is looked for."""
+class _Field(NamedTuple):
+    """A field of the ``storage_config``: its value, and the fields of the connection that it can be in."""
 
     value: Any
     where: str
@@ -73,7 +87,7 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True)
 class _Source:
-    """A connection, and what the task says beside it."""
+    """A connection, and the arguments of the task, which win over it."""
 
     connection: Connection = field(repr=False)
     extra: Mapping[str, Any] = field(repr=False)
@@ -83,52 +97,45 @@ class _Source:
 
     @property
     def kind(self) -> str:
+        """The connection's type."""
         return str(self.connection.conn_type or "")
 
     def get(self, *names: str) -> Any:
-        """Return the first of these extra fields that holds something, under today's name or its older long one."""
+        """Return the first of these extra fields that is not empty, under its short or its older long name."""
         prefixed = (f"extra__{self.kind}__{name}" for name in names)
         return next((self.extra[name] for name in (*names, *prefixed) if self.extra.get(name)), None)
 
     def error(self, why: str) -> RealtimeKitInputError:
+        """Return an error that names the connection."""
         return RealtimeKitInputError(f"connection {self.connection.conn_id!r} of type {self.kind!r} {why}")
 
-    def bucket_part(self) -> _Part:
-        return _Part(self.bucket or self.get("bucket_name"), _BUCKET)
+    def bucket_field(self) -> _Field:
+        return _Field(self.bucket or self.get("bucket_name"), _WHERE_BUCKET)
 
-    def region_part(self, *, otherwise: str | None = None) -> _Part:
-        region = self.region or otherwise or self.get("region_name")
-        return _Part(region, "storage_region, or the extra field region_name")
+    def region_field(self, *, default: str | None = None) -> _Field:
+        region = self.region or default or self.get("region_name")
+        return _Field(region, "storage_region, or the extra field region_name")
 
-    def config(self, storage: str, **parts: _Part) -> dict[str, Any]:
-        """Put the parts together, all of which are needed; the path joins them where there is one."""
-        if missing := [part.where for part in parts.values() if part.value in (None, "")]:
-            raise self.error(f"does not say all that a storage of type {storage!r} needs: {'; '.join(missing)}")
+    def config(self, storage: str, **fields: _Field) -> dict[str, Any]:
+        """Return the ``storage_config`` of these fields, with the path if there is one.
+
+        :raises RealtimeKitInputError: naming the fields that are empty
+        """
+        if missing := [field.where for field in fields.values() if field.value in (None, "")]:
+            raise self.error(f"lacks what a storage of type {storage!r} needs: {'; '.join(missing)}")
         path = self.path or self.get("path")
-        values = {name: part.value for name, part in parts.items()}
+        values = {name: field.value for name, field in fields.items()}
         return {"type": storage, **values, **({"path": path} if path else {})}
 
     def read_file(self, name: str) -> str | None:
-        """Return what is in the file that an extra field names."""
+        """Return the text of the file that an extra field names, ``None`` if it names none."""
         path = self.get(name)
         try:
             return Path(path).read_text(encoding="utf-8") if path else None
         except (OSError, ValueError, TypeError) as error:
-            raise self.error(f"names a file in its extra field {name} that cannot be read here: {error}") from None
-
-
-def _describe(source: _Source) -> dict[str, Any]:
-    from airflow_provider_realtimekit.models import StorageConfig
-
-    reader = _READERS.get(source.kind)
-    if reader is None:
-        raise source.error(f"cannot be told to the API: storage_conn_id takes {', '.join(map(repr, _READERS))}")
-    config = _hide(reader(source))
-    try:
-        StorageConfig.checked(**config)
-    except RealtimeKitInputError as error:
-        raise source.error(f"does not make a storage_config: {error}") from None
-    return config
+            raise self.error(
+                f"names a file in its extra field {name} that cannot be read on this worker: {error}"
+            ) from None
 
 
 def _read_aws(source: _Source) -> dict[str, Any]:
@@ -137,22 +144,22 @@ def _read_aws(source: _Source) -> dict[str, Any]:
     s3 = s3 if isinstance(s3, Mapping) else {}
     access_key, secret = _keys(source)
     parts = {
-        "access_key": _Part(access_key, "login, or the extra field aws_access_key_id"),
-        "secret": _Part(secret, "password, or the extra field aws_secret_access_key"),
-        "bucket": _Part(source.bucket or s3.get("bucket_name") or source.get("bucket_name"), _BUCKET),
+        "access_key": _Field(access_key, "login, or the extra field aws_access_key_id"),
+        "secret": _Field(secret, "password, or the extra field aws_secret_access_key"),
+        "bucket": _Field(source.bucket or s3.get("bucket_name") or source.get("bucket_name"), _WHERE_BUCKET),
     }
     host = _host(str(s3.get("endpoint_url") or source.get("endpoint_url") or ""))
     if host.endswith(_R2):
-        return source.config("cloudflare", **parts, account_id=_Part(_r2_account(source, host), "endpoint_url"))
+        return source.config("cloudflare", **parts, account_id=_Field(_r2_account(source, host), "endpoint_url"))
     if host.endswith(_SPACES):
-        region = source.region_part(otherwise=host.removesuffix(_SPACES).rpartition(".")[2])
+        region = source.region_field(default=host.removesuffix(_SPACES).rpartition(".")[2])
         return source.config("digitalocean", **parts, region=region)
     if host and not host.endswith(_AMAZON):
         raise source.error(
-            f"leads to {host!r}: of what speaks S3, the API can be told of Amazon S3, Cloudflare R2 "
-            "and DigitalOcean Spaces only"
+            f"leads to {host!r}: RealtimeKit uploads to Amazon S3, Cloudflare R2 and DigitalOcean Spaces only, and to "
+            "no other storage with S3's protocol"
         )
-    return source.config("aws", **parts, region=source.region_part(otherwise=s3.get("region_name")))
+    return source.config("aws", **parts, region=source.region_field(default=s3.get("region_name")))
 
 
 def _keys(source: _Source) -> tuple[str | None, str | None]:
@@ -163,7 +170,7 @@ def _keys(source: _Source) -> tuple[str | None, str | None]:
     temporary = source.get("aws_session_token", "role_arn") or str(login or "").startswith(_TEMPORARY_KEY)
     if temporary or not (login or password):
         raise source.error(
-            "holds no lasting keys, and others cannot be sent (a session token, role_arn, a profile, the role of an "
+            "has no permanent keys, and nothing else can be sent (no session token, role_arn, profile or role of an "
             "instance): put an access key in login and its secret in password"
         )
     return login, password
@@ -172,7 +179,7 @@ def _keys(source: _Source) -> tuple[str | None, str | None]:
 def _r2_account(source: _Source, host: str) -> str:
     account = host.removesuffix(_R2)
     if "." in account:
-        raise source.error(f"leads to {host!r}: a jurisdiction of R2 cannot be told to the API")
+        raise source.error(f"leads to {host!r}: the API accepts no R2 bucket in a jurisdiction")
     return account
 
 
@@ -180,7 +187,7 @@ def _host(url: str) -> str:
     try:
         return urlsplit(url if "//" in url else f"//{url}").hostname or ""
     except ValueError:
-        return "?"  # which leads nowhere
+        return "?"  # no host's name, so that it is refused, without showing what may hold a secret
 
 
 def _read_google(source: _Source) -> dict[str, Any]:
@@ -189,31 +196,27 @@ def _read_google(source: _Source) -> dict[str, Any]:
             raise source.error(f"has the extra field {name}, which cannot be sent: put the key in keyfile_dict")
     return source.config(
         "gcs",
-        secret=_Part(_service_account(source), "extra field keyfile_dict, or key_path"),
-        bucket=source.bucket_part(),
-        region=source.region_part(),
+        secret=_Field(_service_account(source), "extra field keyfile_dict, or key_path"),
+        bucket=source.bucket_field(),
+        region=source.region_field(),
     )
 
 
 def _service_account(source: _Source) -> str | None:
-    import json
-
-    from airflow_provider_realtimekit.redaction import parse_json_object
-
     given = source.get("keyfile_dict") or source.read_file("key_path")
     key = parse_json_object(given) if isinstance(given, str) else given
     if not given:
         return None
     if not isinstance(key, Mapping) or not all(key.get(name) for name in ("client_email", "private_key")):
-        raise source.error("holds no service account's key: it must be JSON with client_email and private_key")
-    # As Airflow's own hook reads it: an environment variable may have escaped the line ends once more.
+        raise source.error("has no service account's key: it must be JSON with client_email and private_key")
+    # As Airflow's own hook does: in an environment variable the line ends may be escaped once more.
     return json.dumps({**key, "private_key": str(key["private_key"]).replace("\\n", "\n")})
 
 
 def _read_azure(source: _Source) -> dict[str, Any]:
     text = source.get("connection_string") or _connection_string(source)
     where = "extra field connection_string, or login (the account) and password (its key)"
-    return source.config("azure", access_key=_Part(text, where), bucket=source.bucket_part())
+    return source.config("azure", access_key=_Field(text, where), bucket=source.bucket_field())
 
 
 def _connection_string(source: _Source) -> str | None:
@@ -224,7 +227,7 @@ def _connection_string(source: _Source) -> str | None:
     host = _host(source.connection.host or "")
     account, _, domain = host.partition(".blob.")
     if "." in host and not domain:
-        raise source.error(f"leads to {host!r}: only hosts like <account>.blob.{_AZURE} can be told to the API")
+        raise source.error(f"leads to {host!r}: RealtimeKit uploads to hosts like <account>.blob.{_AZURE} only")
     account = source.connection.login or (account if domain else "")
     if not (account and key):
         return None
@@ -235,16 +238,16 @@ def _connection_string(source: _Source) -> str | None:
 def _read_sftp(source: _Source) -> dict[str, Any]:
     connection = source.connection
     parts = {
-        "host": _Part(connection.host, "host"),
-        "port": _Part(connection.port or _SSH_PORT, "port"),
-        "username": _Part(connection.login, "login"),
-        "path": _Part(source.path or source.get("path"), "storage_path, or the extra field path"),
+        "host": _Field(connection.host, "host"),
+        "port": _Field(connection.port or _SSH_PORT, "port"),
+        "username": _Field(connection.login, "login"),
+        "path": _Field(source.path or source.get("path"), "storage_path, or the extra field path"),
     }
     key = source.get("private_key") or source.read_file("key_file")
     if not key:
         where = "password, or the extra field private_key or key_file"
-        return source.config("sftp", **parts, password=_Part(connection.password, where)) | {"auth_method": "PASSWORD"}
-    config = source.config("sftp", **parts, private_key=_Part(key, "extra field private_key"))
+        return source.config("sftp", **parts, password=_Field(connection.password, where)) | {"auth_method": "PASSWORD"}
+    config = source.config("sftp", **parts, private_key=_Field(key, "extra field private_key"))
     passphrase = source.get("private_key_passphrase", "passphrase")
     return config | {"auth_method": "KEY"} | ({"password": passphrase} if passphrase else {})
 
@@ -258,26 +261,8 @@ _READERS: dict[str, Callable[[_Source], dict[str, Any]]] = {
 }
 
 
-def _hide(config: dict[str, Any]) -> dict[str, Any]:
-    from pydantic import SecretStr
-
-    from airflow_provider_realtimekit.redaction import SECRET_KEYS
-
-    return {name: SecretStr(str(value)) if name in SECRET_KEYS else value for name, value in config.items()}
-
-
-def _mask(config: Mapping[str, Any]) -> None:
-    from airflow.sdk.log import mask_secret
-
-    from airflow_provider_realtimekit.redaction import find_secrets
-
-    mask_secret([piece for secret in find_secrets(config) for piece in _pieces(secret)])
-
-
 def _pieces(secret: str) -> Iterator[str]:
-    """Yield a secret, and what in it is secret by itself: a key file's fields, a key's lines, an account's key."""
-    from airflow_provider_realtimekit.redaction import parse_json_object
-
+    """Yield a secret, and the parts that are secret by themselves: a key file's keys, a key's lines, an account key."""
     yield secret
     inside = parse_json_object(secret)
     if isinstance(inside, Mapping):

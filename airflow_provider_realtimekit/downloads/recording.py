@@ -57,9 +57,8 @@ class _Credentials(Protocol):
 class RecordingSource(Protocol):
     """As much of the hook as a download needs."""
 
-    @property
-    def credentials(self) -> _Credentials:
-        """What the connection says."""
+    def get_credentials(self) -> _Credentials:
+        """Return what the connection says."""
 
     def get_recording(self, recording_id: str) -> Recording:
         """Return a recording with fresh links."""
@@ -167,7 +166,7 @@ class _Download:
         return _published(entry, seconds=round(progress.finish(), 3), skipped=False)
 
     def _access(self, file: RecordingFile) -> Access:
-        credentials = self._hook.credentials
+        credentials = self._hook.get_credentials()
         link = Link(lambda: self._renewed(file), self._signed(self._recording, file))
         return Access(link, credentials.timeout, credentials.retry_timeout, self._stop)
 
@@ -191,7 +190,7 @@ class _Download:
         from airflow.providers.common.compat.sdk import get_hook_lineage_collector
 
         collector = get_hook_lineage_collector()
-        source = f"realtimekit://{self._hook.credentials.app_id}/recordings/{self._recording.id}"
+        source = f"realtimekit://{self._hook.get_credentials().app_id}/recordings/{self._recording.id}"
         collector.add_input_asset(context=path, uri=source)
         extra = {"size": entry["size"], "sha256": entry["sha256"]}
         collector.add_output_asset(context=path, uri=asset_uri(path), asset_extra=extra)

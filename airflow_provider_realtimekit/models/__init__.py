@@ -1,8 +1,12 @@
-"""The values of the recordings API: what it answers (:class:`Recording`) and what it is sent (the request bodies)."""
+"""The values of the recordings API: what it answers (:class:`Recording`), and what it is sent (the requests).
+
+May be imported by everything. It imports only ``exceptions`` and ``redaction``. All models are immutable, and show no
+secret in ``repr``. Read ``status`` first (the statuses, the actions), then ``recording`` (what is answered, and
+published), ``requests`` and ``storage`` (what is sent), and ``base`` (what all models share).
+"""
 
 from __future__ import annotations
 
-from airflow_provider_realtimekit.models.base import Action, RecordingStatus
 from airflow_provider_realtimekit.models.recording import (
     Caller,
     FileKind,
@@ -25,6 +29,7 @@ from airflow_provider_realtimekit.models.requests import (
     VideoConfig,
     Watermark,
 )
+from airflow_provider_realtimekit.models.status import Action, RecordingStatus
 from airflow_provider_realtimekit.models.storage import StorageConfig
 
 __all__ = [

@@ -1,4 +1,8 @@
-"""What all models share: the statuses, timestamps, secrets, and how a wrong value is reported."""
+"""What all models share: identifiers, timestamps, leniency towards answers, strictness in requests.
+
+An answer of the API loses a malformed field and nothing else. A request with a malformed field is refused, with an
+error that names the argument, its value and what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +13,65 @@ from enum import StrEnum
 from typing import Annotated, Any, Self, get_args, get_origin
 
 import pendulum
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.redaction import MASK, SECRET_KEYS, parse_json_object
 
-
-class RecordingStatus(StrEnum):
-    """Where a recording stands: INVOKED → RECORDING (⇄ PAUSED) → UPLOADING → UPLOADED, or ERRORED."""
-
-    INVOKED = "INVOKED"
-    RECORDING = "RECORDING"
-    PAUSED = "PAUSED"
-    UPLOADING = "UPLOADING"
-    UPLOADED = "UPLOADED"
-    ERRORED = "ERRORED"
+IDENTIFIER_RULE = "must be an identifier: 1 to 255 characters, no spaces, no '/', '?', '#', '%' or '\\'"
+_LONGEST_SHOWN = 80
 
 
-ACTIVE = frozenset({RecordingStatus.INVOKED, RecordingStatus.RECORDING, RecordingStatus.PAUSED})
-TERMINAL = frozenset({RecordingStatus.UPLOADED, RecordingStatus.ERRORED})
+def is_identifier(text: str) -> bool:
+    """Whether a text can be an id of a recording, a meeting, a user, an account or an app."""
+    # Ids become segments of the request's path, so whatever could change the path is refused. Everything else about
+    # their form is up to the server: the reference says 32 hex characters, and real ids are UUIDs.
+    return 1 <= len(text) <= 255 and text.isprintable() and not set(text) & set(" /?#%\\") and bool(text.strip("."))
 
 
-class Action(StrEnum):
-    """What can be asked of a recording that runs."""
+def check_identifier(name: str, value: Any, where: str = "") -> str:
+    """Return an id without the spaces around it.
 
-    PAUSE = "pause"
-    RESUME = "resume"
-    STOP = "stop"
+    :param name: the argument or field that holds it
+    :param value: the id
+    :param where: what the field belongs to, for the error
+    :raises RealtimeKitInputError: naming the argument, its value and what is allowed
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if not is_identifier(text):
+        raise RealtimeKitInputError(f"{name}={_shown(value)}{where} is not allowed: {IDENTIFIER_RULE}")
+    return text
 
 
-#: Where an action leads: a recording in one of these needs it no more.
-GOALS = {
-    Action.PAUSE: frozenset({RecordingStatus.PAUSED}),
-    Action.RESUME: frozenset({RecordingStatus.RECORDING}),
-    Action.STOP: frozenset({RecordingStatus.UPLOADING}) | TERMINAL,
-}
+def _validate_identifier(value: str) -> str:
+    text = value.strip()
+    if not is_identifier(text):
+        # Not a ValueError: pydantic would repeat the rule that the field's description states.
+        raise PydanticCustomError("identifier", IDENTIFIER_RULE)
+    return text
+
+
+Identifier = Annotated[str, AfterValidator(_validate_identifier)]
 
 
 def parse_timestamp(value: Any) -> pendulum.DateTime:
-    """Return an aware pendulum time; a time without a zone is UTC, as all of the API's are."""
+    """Return an aware pendulum time.
+
+    :param value: a datetime, or a time in ISO 8601; without a zone it is in UTC, as all of the API's times are
+    :raises ValueError: when it is neither
+    """
     if isinstance(value, datetime):
         return pendulum.instance(value)
     with suppress(ValueError, TypeError):
@@ -63,6 +86,36 @@ Timestamp = Annotated[
 ]
 
 
+def _require_text(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+# Not min_length: pydantic refuses to count the characters of a text with half a surrogate pair in it.
+NonEmptyText = Annotated[str, AfterValidator(_require_text)]
+
+
+class LenientModel(BaseModel):
+    """A part of an answer: unknown fields are ignored, and a malformed field counts as missing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _drop_malformed(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(data, Mapping):
+            return handler(data)
+        # The API writes null for what it does not know. Without the key, a field's second alias has its turn.
+        given = {key: value for key, value in data.items() if value is not None}
+        try:
+            return handler(given)
+        except ValidationError as error:
+            # One validator per field would be simpler, but is called 20 times for each recording of a list.
+            malformed = {details["loc"][0] for details in error.errors(include_input=False) if details["loc"]}
+            return handler({key: value for key, value in given.items() if key not in malformed})
+
+
 class FrozenModel(BaseModel):
     """Immutable, and shown without its secrets."""
 
@@ -70,19 +123,19 @@ class FrozenModel(BaseModel):
 
 
 class RequestModel(FrozenModel):
-    """A part of a request body: unknown keys are mistakes, and are refused before any call."""
+    """A part of a request: unknown keys are mistakes, and are refused before anything is sent."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _read_json(cls, value: Any) -> Any:
-        """Take an object that a template rendered as JSON for what it is."""
+        # A template renders an object as JSON text, unless the DAG asks for native objects.
         return parse_json_object(value, value) if isinstance(value, str) else value
 
     @classmethod
     def checked(cls, **arguments: Any) -> Self:
-        """Build the model; ``None`` means: not given.
+        """Build the model from a call's arguments; ``None`` means: not given.
 
         :raises RealtimeKitInputError: naming the argument, its value and what is allowed
         """
@@ -92,14 +145,9 @@ class RequestModel(FrozenModel):
         except ValidationError as error:
             raise RealtimeKitInputError(describe(error, cls)) from None
 
-    def to_body(self) -> dict[str, Any]:
-        """Return the JSON body to send, its secrets in clear."""
-        body: dict[str, Any] = reveal(self.model_dump(exclude_none=True))
-        return body
-
 
 def reveal(value: Any) -> Any:
-    """Return ``value`` as plain JSON, with its secrets in clear."""
+    """Return a value as plain JSON, with its secrets in clear."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, datetime):
@@ -111,63 +159,73 @@ def reveal(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
+def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``body`` with the fields of ``extra``, which win. Nested objects are merged key by key."""
+    merged = dict(body)
+    for key, value in extra.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say in one line what was wrong: argument, value, and what is allowed."""
-    return "; ".join(
-        _describe_one(item["loc"], item.get("input"), item, model)
-        for item in error.errors(include_url=False, include_context=True)
-    )
+    """Say in one line what is wrong with a request: each argument, its value, and what is allowed."""
+    return "; ".join(_describe_one(details, model) for details in error.errors(include_url=False))
 
 
-def _describe_one(location: tuple[int | str, ...], value: Any, item: Any, model: type[BaseModel]) -> str:
-    said = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+def _describe_one(details: ErrorDetails, model: type[BaseModel]) -> str:
+    location = details["loc"]
     name = ".".join(map(str, location))
-    if item["type"] == "value_error":
-        return f"{name}: {said}" if name else said
-    if item["type"] == "missing":
+    rule = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if details["type"] == "value_error":
+        return f"{name}: {rule}" if name else rule
+    if details["type"] == "missing":
         return f"{name} is required"
-    if item["type"] == "extra_forbidden":
-        return f"{name} is not known; fields that the API gained since go into extra_fields"
-    field, is_whole = _field(location, model)
-    is_secret = bool(SECRET_KEYS & set(map(str, location)))
-    shown = MASK if is_secret else _shown(value, is_object=field is None or _is_object(field))
-    return f"{name}={shown} is not allowed: {(field and is_whole and field.description) or said}"
+    if details["type"] == "extra_forbidden":
+        return f"{name} is not a known field: check its spelling, or put it into extra_fields if the API has gained it"
+    field, is_exact = _find_field(location, model)
+    if SECRET_KEYS & set(map(str, location)):
+        shown = MASK
+    else:
+        # A wrong value of a field that holds objects may be an object gone wrong, with its secrets in it.
+        shown = _shown(details.get("input"), is_object=field is None or _holds_objects(field))
+    if field and is_exact and field.description:
+        rule = field.description
+    return f"{name}={shown} is not allowed: {rule}"
 
 
-def _field(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[FieldInfo | None, bool]:
-    """Find the field that ``location`` points at or into, and whether at the whole of it."""
+def _find_field(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[FieldInfo | None, bool]:
+    """Find the field that a location points at or into, and whether it points at the whole field."""
     current: type[BaseModel] | None = model
-    found, is_whole = None, False
+    found, is_exact = None, False
     for name in location:
         field = current.model_fields.get(str(name)) if current else None
-        is_whole = field is not None  # anything else is a key of a mapping or an index of a list
+        is_exact = field is not None  # anything else is a key of a mapping or an index of a list
         if field is not None:
             found = field
-            current = next(_models_in(field.annotation), None)
-    return found, is_whole
+            current = next((part for part in _flatten(field.annotation) if _is_model(part)), None)
+    return found, is_exact
 
 
-def _is_object(field: FieldInfo) -> bool:
-    """Whether a field holds more than a scalar: a wrong value of it may be an object gone wrong, secrets and all."""
-    return any((get_origin(part) or part) in (dict, Mapping) for part in _parts(field.annotation)) or any(
-        _models_in(field.annotation)
-    )
+def _holds_objects(field: FieldInfo) -> bool:
+    return any(_is_model(part) or (get_origin(part) or part) in (dict, Mapping) for part in _flatten(field.annotation))
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    return (part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel))
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def _flatten(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and all that it is made of, such as ``list[X] | None``, ``list[X]``, ``X`` and ``None``."""
     yield annotation
     for part in get_args(annotation):
-        yield from _parts(part)
+        yield from _flatten(part)
 
 
-def _shown(value: Any, *, is_object: bool) -> str:
+def _shown(value: Any, *, is_object: bool = False) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     if is_object or isinstance(value, Mapping | BaseModel):
         return f"a {type(value).__name__}"
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "…"

@@ -1,4 +1,7 @@
-"""What the API tells of a recording, read leniently and published without secrets."""
+"""A recording as the API answers it: what is read, which files it has, and what is published of it.
+
+What is published holds no storage credential, and a signed URL only where that was asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +10,15 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import pendulum
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticUseDefault
+from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, Field, SecretStr
 
-from airflow_provider_realtimekit.models.base import (
-    ACTIVE,
-    GOALS,
-    TERMINAL,
-    Action,
-    RecordingStatus,
-    Timestamp,
-)
+from airflow_provider_realtimekit.models.base import FrozenModel, LenientModel, NonEmptyText, Timestamp
+from airflow_provider_realtimekit.models.status import ACTIVE, GOALS, TERMINAL, Action, RecordingStatus
 from airflow_provider_realtimekit.redaction import strip_queries
 
-# What the API says in words may quote a signed URL.
-ScrubbedText = Annotated[str, AfterValidator(strip_queries)]
+# The API's messages may quote a signed URL.
+MessageText = Annotated[str, AfterValidator(strip_queries)]
 _LINK_KEYS = ("download_url", "audio_download_url")
-
-
-class LenientModel(BaseModel):
-    """Takes what the API says: unknown fields are ignored, and a malformed one costs itself, not the answer."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _tolerate(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except (ValidationError, ValueError):
-            raise PydanticUseDefault from None
 
 
 class Caller(LenientModel):
@@ -55,6 +26,7 @@ class Caller(LenientModel):
 
     name: str | None = None
     type: str | None = None
+    # The reference spells it user_Id.
     user_id: str | None = Field(default=None, validation_alias=AliasChoices("user_Id", "user_id"))
 
 
@@ -73,7 +45,7 @@ class StopReason(LenientModel):
 
 
 class Meeting(LenientModel):
-    """The meeting of a recording, as lists tell it."""
+    """The meeting of a recording. Only lists answer it."""
 
     id: str | None = None
     title: str | None = None
@@ -88,7 +60,10 @@ class Meeting(LenientModel):
 
 
 class RecordingStorage(LenientModel):
-    """The user's own storage that a recording was uploaded to; the API's echo of keys is not read."""
+    """The user's own storage that a recording was uploaded to.
+
+    The API repeats the storage's keys here. They are not read.
+    """
 
     type: str | None = None
     bucket: str | None = None
@@ -101,15 +76,15 @@ class RecordingStorage(LenientModel):
 
 
 class FileKind(StrEnum):
-    """What a file of a recording holds."""
+    """What a file holds: the whole meeting as video, its sound, or one participant's track."""
 
     VIDEO = "video"
     AUDIO = "audio"
     TRACK = "track"
 
 
-class RecordingFile(LenientModel):
-    """One file of a recording; its signed URL is a secret."""
+class RecordingFile(FrozenModel):
+    """One file of a recording. Its URL is signed, so whoever has it can fetch the file: it is a secret."""
 
     kind: FileKind
     name: str
@@ -118,12 +93,12 @@ class RecordingFile(LenientModel):
 
     @property
     def is_main(self) -> bool:
-        """Whether the recording's ``file_size`` speaks of this file."""
+        """Whether the recording's ``file_size`` is the size of this file."""
         return self.kind == FileKind.VIDEO
 
     @property
     def safe_name(self) -> str:
-        """The name without any folder that it may try to lead to."""
+        """The name without folders, so that it cannot lead out of the folder that the file is stored in."""
         name = self.name.replace("\\", "/").rpartition("/")[2]
         return name if name.strip(".") else "recording"
 
@@ -142,17 +117,28 @@ class TrackLinks(LenientModel):
                 yield RecordingFile(kind=FileKind.TRACK, name=name, url=SecretStr(url), layer=self.layer_name)
 
 
-class Recording(LenientModel):
-    """A recording as the API tells it.
+def _drop_malformed_layers(value: Any) -> Any:
+    return [layer for layer in value if isinstance(layer, Mapping)] if isinstance(value, list) else value
 
-    Only ``id`` is sure to be there: partial answers happen. Times are aware pendulum times, durations are seconds,
-    sizes bytes. An unknown ``status`` is kept as it came.
+
+TrackLayers = Annotated[tuple[TrackLinks, ...], BeforeValidator(_drop_malformed_layers)]
+
+
+class Recording(LenientModel):
+    """A recording as the API answers it.
+
+    Only ``id`` is always present: the API sometimes answers partial recordings. Times are aware pendulum times,
+    durations are in seconds, sizes in bytes. A status that this version does not know stays a plain string.
     """
 
-    id: str
+    id: NonEmptyText
+    # Left to right: else pydantic prefers the plain string over the enum.
     status: Annotated[RecordingStatus | str | None, Field(union_mode="left_to_right")] = None
     output_file_name: str | None = None
-    meeting_id: str | None = None
+    # Lists answer the meeting as an object. A single recording sometimes has its id, which the reference lacks.
+    meeting_id: str | None = Field(
+        default=None, validation_alias=AliasChoices("meeting_id", AliasPath("meeting", "id"))
+    )
     session_id: str | None = None
     type: str | None = None
     invoked_time: Timestamp | None = None
@@ -160,66 +146,48 @@ class Recording(LenientModel):
     stopped_time: Timestamp | None = None
     recording_duration: float | None = None
     file_size: int | None = None
-    download_url: SecretStr | tuple[TrackLinks, ...] | None = Field(default=None, repr=False)
+    # A string for a composite recording, a list of layers for one of tracks.
+    download_url: SecretStr | TrackLayers | None = Field(default=None, repr=False, union_mode="left_to_right")
     download_url_expiry: Timestamp | None = None
     audio_download_url: SecretStr | None = Field(default=None, repr=False)
     start_reason: StartReason | None = None
     stop_reason: StopReason | None = None
     storage_config: RecordingStorage | None = None
     meeting: Meeting | None = None
-    err_message: ScrubbedText | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_meeting_id(cls, data: Any) -> Any:
-        # Lists tell the meeting as an object; a single recording sometimes tells its id, which the reference lacks.
-        if isinstance(data, Mapping) and not data.get("meeting_id") and isinstance(data.get("meeting"), Mapping):
-            return {**data, "meeting_id": data["meeting"].get("id")}
-        return data
-
-    @field_validator("id", mode="before")
-    @classmethod
-    def _has_id(cls, value: Any) -> Any:
-        return value or None
-
-    @field_validator("download_url", mode="before")
-    @classmethod
-    def _keep_readable_layers(cls, value: Any) -> Any:
-        return [layer for layer in value if isinstance(layer, Mapping)] if isinstance(value, list) else value
+    err_message: MessageText | None = None
 
     @property
     def is_active(self) -> bool:
-        """Whether it still records, is paused, or was just invoked."""
+        """Whether it records, is paused, or was invoked and does not record yet."""
         return self.status in ACTIVE
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing will change any more: UPLOADED or ERRORED."""
+        """Whether its status will not change any more: UPLOADED or ERRORED."""
         return self.status in TERMINAL
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether it ended well: the files are where they belong."""
+        """Whether its files are stored, so that it ended well."""
         return self.status == RecordingStatus.UPLOADED
 
     def has_reached(self, action: Action) -> bool:
-        """Whether it is where ``action`` leads, however it came there."""
+        """Whether its status is one that the action leads to, whatever led there."""
         return self.status in GOALS[action]
 
     def is_invoked_since(self, moment: pendulum.DateTime) -> bool:
-        """Whether it was invoked before ``moment`` and has not begun to record yet."""
+        """Whether it was invoked before a time and does not record yet."""
         return self.status == RecordingStatus.INVOKED and self.invoked_time is not None and self.invoked_time < moment
 
     @property
     def error_reason(self) -> str:
-        """What the API says of why the recording ended in ERRORED."""
-        reason = self.stop_reason.reason if self.stop_reason else None
-        told = [part for part in (self.err_message, reason) if part]
-        return ", ".join(told) or "the API gave no reason"
+        """Why the recording ended in ERRORED, as the API says."""
+        reasons = (self.err_message, self.stop_reason.reason if self.stop_reason else None)
+        return ", ".join(reason for reason in reasons if reason) or "the API gave no reason"
 
     @property
     def files(self) -> tuple[RecordingFile, ...]:
-        """The files of this recording that can be fetched now, whether composite or tracks."""
+        """The files of this recording that have a URL, whether it is a composite recording or one of tracks."""
         return tuple(self._files())
 
     def _files(self) -> Iterator[RecordingFile]:
@@ -234,27 +202,29 @@ class Recording(LenientModel):
             yield RecordingFile(kind=FileKind.AUDIO, name=name, url=self.audio_download_url)
 
     def is_expired(self, now: pendulum.DateTime | None = None) -> bool:
-        """Whether the links to the files have run out."""
+        """Whether the URLs of the files have expired.
+
+        :param now: another time than the present
+        """
         expiry = self.download_url_expiry
         return expiry is not None and expiry <= (now or pendulum.now("UTC"))
 
     def to_json(self, *, include_urls: bool = False) -> dict[str, Any]:
         """Return the recording as plain JSON, ``id`` first.
 
-        :param include_urls: whether the signed URLs are in it; whoever reads one can fetch the file
+        :param include_urls: whether it holds the signed URLs (default: no). Whoever reads one can fetch the file.
         """
         published = self.model_dump(mode="json", exclude=None if include_urls else set(_LINK_KEYS))
         if include_urls:
-            published |= {key: _reveal_links(getattr(self, key)) for key in _LINK_KEYS}
+            for key in _LINK_KEYS:
+                links = getattr(self, key)
+                if isinstance(links, tuple):
+                    published[key] = [layer.model_dump(mode="json") for layer in links]
+                else:
+                    published[key] = links.get_secret_value() if links else None
         return published
 
 
-def _reveal_links(value: SecretStr | tuple[TrackLinks, ...] | None) -> Any:
-    if isinstance(value, tuple):
-        return [links.model_dump(mode="json") for links in value]
-    return value.get_secret_value() if value else None
-
-
 def name_in_url(url: str) -> str:
-    """Return the last part of a URL's path, the query left out."""
+    """Return the last part of a URL's path, without the query."""
     return url.partition("?")[0].rstrip("/").rpartition("/")[2]

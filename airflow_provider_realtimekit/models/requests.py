@@ -1,32 +1,30 @@
-"""The request bodies and the list's query, checked as the API's reference states, before any call."""
+"""What requests hold: the bodies of both starts and the filters of a list, checked before anything is sent.
+
+Limits and allowed values are those of the API's reference. Where the guides or the official SDK say more, so do we.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from airflow_provider_realtimekit.models.base import RequestModel, Timestamp, reveal
+from airflow_provider_realtimekit.models.base import (
+    IDENTIFIER_RULE,
+    Identifier,
+    RequestModel,
+    Timestamp,
+    merge,
+    reveal,
+)
 from airflow_provider_realtimekit.models.storage import StorageConfig
 from airflow_provider_realtimekit.redaction import parse_json_object
 
-MAX_USER_IDS = 100
+MAX_USER_IDS = 100  # the reference's limit
 
-# Identifiers stand in paths: whatever could change the path is refused. Their form is the server's to say.
-_ID_RULE = "must be an identifier: 1 to 255 characters, no spaces, no '/', '?', '#', '%' or '\\'"
-
-
-def _check_identifier(value: str) -> str:
-    name = value.strip()
-    if not 1 <= len(name) <= 255 or not name.isprintable() or set(name) & set(" /?#%\\") or not name.strip("."):
-        raise PydanticCustomError("identifier", _ID_RULE)
-    return name
-
-
-Identifier = Annotated[str, AfterValidator(_check_identifier)]
 MaxSeconds = Annotated[int, Field(ge=60, le=86_400)]
 _SECONDS_RULE = "must be from 60 to 86400 (seconds; a minute to 24 hours)"
 Pixels = Annotated[int, Field(ge=1, le=1920)]
@@ -70,13 +68,13 @@ class VideoConfig(RequestModel):
 
 
 class InteractiveConfig(RequestModel):
-    """Timed metadata in the recording; the output is a ``.tar`` then."""
+    """Timed metadata in the recording. The output is then a ``.tar``."""
 
     type: Literal["ID3"] = Field(default="ID3", description="must be 'ID3'")
 
 
 class RtmpOutConfig(RequestModel):
-    """A live stream beside the recording. The address carries the stream key, so it is a secret."""
+    """A live stream of the meeting. Its address holds the stream key, so it is a secret."""
 
     rtmp_url: Annotated[SecretStr, Field(min_length=1)]
 
@@ -89,21 +87,21 @@ class RtmpOutConfig(RequestModel):
 
 
 class BucketConfig(RequestModel):
-    """Whether RealtimeKit keeps the recording in its own bucket (for 7 days)."""
+    """Whether RealtimeKit stores the recording in its own bucket, for 7 days."""
 
     enabled: bool
 
 
 class _StartBody(RequestModel):
-    """What both starts share. ``extra_fields`` are merged into the body unchecked, over what is checked."""
+    """What both starts share. ``extra_fields`` are merged into the body unchecked, and win over checked fields."""
 
-    meeting_id: Identifier = Field(description=_ID_RULE)
+    meeting_id: Identifier = Field(description=IDENTIFIER_RULE)
     max_seconds: MaxSeconds | None = Field(default=None, description=_SECONDS_RULE)
     extra_fields: Mapping[str, Any] | None = Field(default=None, exclude=True, repr=False)
 
     @field_validator("extra_fields", mode="before")
     @classmethod
-    def _is_json(cls, value: Any) -> Any:
+    def _check_json(cls, value: Any) -> Any:
         plain = reveal(parse_json_object(value, value) if isinstance(value, str) else value)
         try:
             json.dumps(plain, allow_nan=False)
@@ -113,11 +111,11 @@ class _StartBody(RequestModel):
 
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body to send, its secrets in clear."""
-        return merge(super().to_body(), self.extra_fields or {})
+        return merge(reveal(self.model_dump(exclude_none=True)), self.extra_fields or {})
 
 
 class StartRecordingRequest(_StartBody):
-    """The body of ``POST …/recordings``."""
+    """The body of a composite start: ``POST …/recordings``."""
 
     allow_multiple_recordings: bool | None = None
     audio_config: AudioConfig | None = None
@@ -131,33 +129,31 @@ class StartRecordingRequest(_StartBody):
 
     @model_validator(mode="after")
     def _check_codecs(self) -> Self:
+        # The reference: with VP8 or VP9 the audio is vorbis, and the audio codec may not be set.
         video = self.video_config.codec if self.video_config else None
         audio = self.audio_config.codec if self.audio_config else None
         if video in {"VP8", "VP9"} and audio:
             raise ValueError(
                 f"audio_config.codec={audio!r} is not allowed with video_config.codec={video!r}: "
-                "the audio is vorbis then; leave audio_config.codec out"
+                "the audio is then vorbis; leave audio_config.codec out"
             )
         return self
 
     @model_validator(mode="after")
-    def _check_kept(self) -> Self:
+    def _check_stored(self) -> Self:
+        # The guides: without the bucket and without a storage of one's own the recording is lost.
         bucket = self.realtimekit_bucket_config
-        if (
-            bucket
-            and not bucket.enabled
-            and not self.storage_config
-            and not (self.extra_fields or {}).get("storage_config")
-        ):
+        has_storage = self.storage_config or (self.extra_fields or {}).get("storage_config")
+        if bucket and not bucket.enabled and not has_storage:
             raise ValueError(
                 "realtimekit_bucket_config.enabled=False without storage_config is not allowed: "
-                "the recording would be lost; give a storage_config or leave the bucket enabled"
+                "the recording would be lost; add a storage_config or leave the bucket enabled"
             )
         return self
 
 
 class TrackOutput(RequestModel):
-    """Where the files of a layer go."""
+    """Where the files of a layer are stored."""
 
     type: Literal["REALTIMEKIT_BUCKET", "STORAGE_CONFIG"] = Field(
         description="must be 'REALTIMEKIT_BUCKET' or 'STORAGE_CONFIG'"
@@ -169,12 +165,12 @@ class TrackOutput(RequestModel):
         if self.type == "STORAGE_CONFIG" and not self.storage_config:
             raise ValueError("an output of type 'STORAGE_CONFIG' needs storage_config")
         if self.type == "REALTIMEKIT_BUCKET" and self.storage_config:
-            raise ValueError("an output of type 'REALTIMEKIT_BUCKET' does not take storage_config")
+            raise ValueError("an output of type 'REALTIMEKIT_BUCKET' must have no storage_config: leave it out")
         return self
 
 
 class TrackLayer(RequestModel):
-    """A layer of a track recording: which tracks, under which names, to where."""
+    """A layer of a track recording: which tracks, under which names, stored where."""
 
     file_name_prefix: str | None = Field(
         default=None,
@@ -188,7 +184,7 @@ class TrackLayer(RequestModel):
 
 
 class StartTrackRecordingRequest(_StartBody):
-    """The body of ``POST …/recordings/track``, in the reference's form and in today's."""
+    """The body of a track start: ``POST …/recordings/track``, with the fields of the reference and of today's SDK."""
 
     layers: dict[str, TrackLayer] | None = Field(default=None, min_length=1)
     user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_USER_IDS)] | None = Field(
@@ -198,16 +194,16 @@ class StartTrackRecordingRequest(_StartBody):
 
     @field_validator("layers")
     @classmethod
-    def _have_names(cls, value: dict[str, TrackLayer] | None) -> dict[str, TrackLayer] | None:
+    def _check_names(cls, value: dict[str, TrackLayer] | None) -> dict[str, TrackLayer] | None:
         if value and not all(name.strip() for name in value):
-            raise ValueError("a layer without a name is not allowed: each needs one that is not empty")
+            raise ValueError("a layer without a name is not allowed: each needs a name that is not empty")
         return value
 
 
 class ListQuery(RequestModel):
-    """The filters of ``GET …/recordings``."""
+    """The filters of a list: ``GET …/recordings``."""
 
-    meeting_id: Identifier | None = Field(default=None, description=_ID_RULE)
+    meeting_id: Identifier | None = Field(default=None, description=IDENTIFIER_RULE)
     status: frozenset[str] | None = None
     search: str | None = None
     expired: bool | None = None
@@ -218,39 +214,16 @@ class ListQuery(RequestModel):
 
     @field_validator("status", mode="before")
     @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
+    def _check_statuses(cls, value: Any) -> Any:
         statuses = [value] if isinstance(value, str) else value
-        if statuses is None or (isinstance(statuses, list | tuple | set | frozenset) and _are_names(statuses)):
+        is_list = isinstance(statuses, list | tuple | set | frozenset) and len(statuses) > 0
+        # Any text is a status: the API may gain one.
+        if statuses is None or (is_list and all(isinstance(status, str) and status for status in statuses)):
             return statuses
-        raise PydanticCustomError("status", "must be a status, or a list of one at least")
+        raise PydanticCustomError("status", "must be a status, or a list of at least one")
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
         if self.start_time and self.end_time and self.start_time > self.end_time:
-            raise ValueError(f"start_time={self.start_time} lies after end_time={self.end_time}")
+            raise ValueError(f"start_time={self.start_time} is after end_time={self.end_time}: exchange the two")
         return self
-
-
-class RecordingRef(RequestModel):
-    """Which recording is meant."""
-
-    recording_id: Identifier = Field(description=_ID_RULE)
-
-
-class MeetingRef(RequestModel):
-    """Which meeting is meant."""
-
-    meeting_id: Identifier = Field(description=_ID_RULE)
-
-
-def _are_names(values: Collection[Any]) -> bool:
-    return bool(values) and all(isinstance(value, str) and value for value in values)
-
-
-def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay ``extra`` over ``body``, nested objects merged key by key."""
-    merged = dict(body)
-    for key, value in extra.items():
-        below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -1,4 +1,4 @@
-"""The storage of the user's own that a recording is uploaded to: what each type needs and refuses."""
+"""The user's own storage that a recording is uploaded to: which fields each type needs and allows."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pydantic import Field, SecretStr, model_validator
 from airflow_provider_realtimekit.models.base import RequestModel
 
 
-class _Needs(NamedTuple):
+class _Fields(NamedTuple):
     required: frozenset[str]
     optional: frozenset[str] = frozenset({"path"})
 
 
 _KEY_PAIR = frozenset({"access_key", "secret", "bucket", "region"})
 
-# The R2 type is described in Cloudflare's guides and seen working, but missing from the reference.
-_NEEDS = {
-    "aws": _Needs(_KEY_PAIR),
-    "digitalocean": _Needs(_KEY_PAIR),
-    "azure": _Needs(frozenset({"access_key", "bucket"}), frozenset({"path", "region"})),
-    "gcs": _Needs(frozenset({"secret", "bucket", "region"}), frozenset({"path", "access_key"})),
-    "cloudflare": _Needs(frozenset({"access_key", "secret", "bucket", "account_id"})),
+# The type cloudflare (R2) is in Cloudflare's guides and works, but the reference lacks it.
+_FIELDS = {
+    "aws": _Fields(_KEY_PAIR),
+    "digitalocean": _Fields(_KEY_PAIR),
+    "azure": _Fields(frozenset({"access_key", "bucket"}), frozenset({"path", "region"})),
+    "gcs": _Fields(frozenset({"secret", "bucket", "region"}), frozenset({"path", "access_key"})),
+    "cloudflare": _Fields(frozenset({"access_key", "secret", "bucket", "account_id"})),
 }
 _SFTP = frozenset({"host", "port", "username", "path", "auth_method"})
-_SFTP_NEEDS = {
-    "KEY": _Needs(_SFTP | {"private_key"}, frozenset({"password"})),
-    "PASSWORD": _Needs(_SFTP | {"password"}, frozenset()),
+_SFTP_FIELDS = {
+    "KEY": _Fields(_SFTP | {"private_key"}, frozenset({"password"})),
+    "PASSWORD": _Fields(_SFTP | {"password"}, frozenset()),
 }
 
 Text = Annotated[str, Field(min_length=1)]
@@ -35,10 +35,10 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 class StorageConfig(RequestModel):
-    """Where RealtimeKit uploads the recording, besides or instead of its own bucket.
+    """The storage that RealtimeKit uploads a recording to, in addition to its own bucket or instead of it.
 
     ======================  =============================================================================
-    type                    needs (in brackets: takes)
+    type                    needs [may have]
     ======================  =============================================================================
     ``aws``                 ``access_key, secret, bucket, region`` [``path``]
     ``digitalocean``        the same
@@ -49,7 +49,7 @@ class StorageConfig(RequestModel):
                             its passphrase], with ``PASSWORD`` ``password``
     ======================  =============================================================================
 
-    Secrets are hidden in ``repr`` and never published.
+    Secrets are hidden in ``repr``, and never published.
     """
 
     type: Literal["aws", "azure", "digitalocean", "gcs", "sftp", "cloudflare"]
@@ -68,21 +68,21 @@ class StorageConfig(RequestModel):
 
     @model_validator(mode="after")
     def _check_type(self) -> Self:
-        needs, kind = self._needs()
+        fields, kind = self._fields_of_type()
         given = {name for name in type(self).model_fields if getattr(self, name) is not None} - {"type"}
-        if missing := needs.required - given:
+        if missing := fields.required - given:
             raise ValueError(f"storage of type {kind} needs {_names(missing)}")
-        if refused := given - needs.required - needs.optional:
-            takes = _names(needs.required | needs.optional)
-            raise ValueError(f"storage of type {kind} does not take {_names(refused)}; it takes {takes}")
+        if refused := given - fields.required - fields.optional:
+            allowed = _names(fields.required | fields.optional)
+            raise ValueError(f"storage of type {kind} does not take {_names(refused)}; it takes {allowed}")
         return self
 
-    def _needs(self) -> tuple[_Needs, str]:
+    def _fields_of_type(self) -> tuple[_Fields, str]:
         if self.type != "sftp":
-            return _NEEDS[self.type], repr(self.type)
+            return _FIELDS[self.type], repr(self.type)
         if self.auth_method is None:
             raise ValueError("storage of type 'sftp' needs auth_method: 'KEY' or 'PASSWORD'")
-        return _SFTP_NEEDS[self.auth_method], f"'sftp' with auth_method {self.auth_method!r}"
+        return _SFTP_FIELDS[self.auth_method], f"'sftp' with auth_method {self.auth_method!r}"
 
 
 def _names(names: set[str] | frozenset[str]) -> str:

@@ -111,6 +111,6 @@ class RealtimeKitStopRecordingOperator(_ActionOperator, WaitingOperator):
     def _apply_action(self, recording_id: str) -> Recording:
         from airflow_provider_realtimekit.start.stop import stop_and_confirm
 
-        recording = self.hook.client.run(stop_and_confirm(self.hook.credentials.api, recording_id))
+        recording = self.hook.get_conn().run(stop_and_confirm(self.hook.get_conn().api, recording_id))
         self.log.info("Recording %s was stopped and is %s", recording.id, recording.status)
         return recording

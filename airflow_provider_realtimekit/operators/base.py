@@ -154,8 +154,8 @@ class WaitingOperator(RealtimeKitOperator):
         if event is None and self.deferrable:
             return self._defer(wait)
         if event is None:
-            event = self.hook.client.run(
-                poll_until_over(self.hook.credentials.api, wait, self.poll_interval), polling=True
+            event = self.hook.get_conn().run(
+                poll_until_over(self.hook.get_conn().api, wait, self.poll_interval), polling=True
             )
         return result_from_event(event, wait)
 

@@ -15,8 +15,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 from airflow_provider_realtimekit.exceptions import (
     RecordingFailedError,
     RecordingStuckError,
+    StartOutcomePendingError,
     StartOutcomeUnknownError,
-    StartUnsettledError,
 )
 from airflow_provider_realtimekit.operators.base import WaitingOperator, defer, run_before_exit
 
@@ -119,12 +119,12 @@ class OwningOperator(WaitingOperator):
             log=self.log.info,
         )
         try:
-            return self.hook.client.run(ensure_started(self.hook.credentials.api, spec, store.load()))
+            return self.hook.get_conn().run(ensure_started(self.hook.get_conn().api, spec, store.load()))
         except StartOutcomeUnknownError as error:
             if not store.is_persistent:
                 # The next try would know nothing of this start, and could start a second recording.
                 raise
-            raise StartUnsettledError(f"{error}. The next try finds that out before it starts anything") from error
+            raise StartOutcomePendingError(f"{error}. The next try finds that out before it starts anything") from error
 
     def _defer(self, wait: Wait) -> NoReturn:
         checkpoint = self._store.checkpoint if self._store else None
@@ -195,7 +195,7 @@ class OwningOperator(WaitingOperator):
         arguments = {name: value for name in _LOOKUP_ARGUMENTS if (value := getattr(self, name, None)) is not None}
         try:
             spec = StartSpec(arguments, is_tracks=self._tracks)
-            recording = hook.client.run(stop_started(hook.credentials.api, spec, checkpoint))
+            recording = hook.get_conn().run(stop_started(hook.get_conn().api, spec, checkpoint))
         except Exception:
             self.log.exception(
                 "Recording %s of meeting %s could not be stopped and may still run: stop it by hand",

@@ -193,7 +193,7 @@ class _Start:
     def reuse_or_start(self) -> Flow[Recording]:
         """Return the meeting's active recording, or start one."""
         began = pendulum.now("UTC")
-        active, server_time = yield from self.api.look_at_active(self.meeting_id)
+        active, server_time = yield from self.api.get_active_with_time(self.meeting_id)
         # A time before the start by the server's clock: rather too early than too late.
         since = server_time - DATE_SLACK if server_time else began - CLOCK_SLACK
         is_certain = self.spec.is_tracks
@@ -373,8 +373,8 @@ class _Start:
         """Return the meeting's recordings that were invoked at or after a time."""
         walk = self.api.list_recordings(meeting_id=self.meeting_id, start_time=since - CLOCK_SLACK)
         rows: list[Recording] = []
-        while not walk.done:
-            rows += [row for row in walk.take((yield from walk.next_page())) if _is_invoked_between(row, since)]
+        while not walk.is_done:
+            rows += [row for row in walk.accept((yield from walk.next_page())) if _is_invoked_between(row, since)]
         return rows
 
     def _is_right_kind(self, row: Recording, *, is_certain: bool = False) -> bool:

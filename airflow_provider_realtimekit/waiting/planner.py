@@ -143,10 +143,10 @@ def poll_list(
     begin = min(target.since for target in targets) - _CLOCK_SLACK_SECONDS
     walk = api.list_recordings(start_time=pendulum.from_timestamp(begin))
     matcher = _ListMatcher(targets)
-    while not walk.done:
+    while not walk.is_done:
         page = yield from walk.next_page()
-        yield from _pass_on(matcher.match(walk.take(page), page), on_result)
-        if not walk.done and (matcher.is_complete or _costs_more_than_gets(page, matcher.missing)):
+        yield from _pass_on(matcher.match(walk.accept(page), page), on_result)
+        if not walk.is_done and (matcher.is_complete or _costs_more_than_gets(page, matcher.missing)):
             costs.learn_total(begin, page.total_count or 0, matcher.longest_page)
             return
         # The recordings of a page take up to a megabyte: free them before the next page is fetched.

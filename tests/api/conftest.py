@@ -4,14 +4,12 @@ import pytest
 
 from airflow_provider_realtimekit.api import client
 from airflow_provider_realtimekit.api.rate_limit import RateLimiter
-
-from .support import Clock, Face, patch_sleep
+from tests.support.api import Clock, Driver
 
 
 @pytest.fixture(params=["sync", "async"])
-def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Face:
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Driver:
     clock = Clock()
-    patch_sleep(monkeypatch, clock)
-    gate = RateLimiter(clock=clock)
-    monkeypatch.setattr(client, "rate_limiter_for", lambda *_: gate)
-    return Face(request.param, clock)
+    limiter = RateLimiter(clock=clock)
+    monkeypatch.setattr(client, "rate_limiter_for", lambda *_: limiter)
+    return Driver(request.param, clock)

@@ -1,4 +1,4 @@
-"""The two drivers: the token's only place, errors without addresses, sleeps, and what is never followed."""
+"""Both clients: where the token is, what errors show, sleeps, and redirects."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_realtimekit.api import client
 from airflow_provider_realtimekit.api.client import AsyncClient, Client
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import (
@@ -22,8 +23,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitNotFoundError,
     RealtimeKitResponseError,
 )
-
-from .support import API, CREDENTIALS, TOKEN, Face, no, ok, told
+from tests.support.api import API, CREDENTIALS, TOKEN, Driver, no, ok, shown
 
 CALLS: dict[str, Any] = {
     "get": lambda api: api.get_recording("r"),
@@ -36,9 +36,9 @@ CALLS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_the_token_stands_in_the_header_and_nowhere_else(face: Face, call: str) -> None:
-    face.answers(ok([] if call == "page" else {"id": "r"})).run(CALLS[call](API))
-    (request,) = face.requests
+def test_the_token_is_in_the_header_and_nowhere_else(driver: Driver, call: str) -> None:
+    driver.answers(ok([] if call == "page" else {"id": "r"})).run(CALLS[call](API))
+    (request,) = driver.requests
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
     assert TOKEN not in str(request.url)
     assert TOKEN.encode() not in request.content
@@ -46,22 +46,22 @@ def test_the_token_stands_in_the_header_and_nowhere_else(face: Face, call: str) 
     assert "airflow-provider-realtimekit/" in request.headers["user-agent"]
 
 
-def test_each_try_carries_the_token(face: Face) -> None:
-    face.answers(no(503), httpx.ReadTimeout, ok()).run(API.get_recording("r"))
-    assert [request.headers["authorization"] for request in face.requests] == [f"Bearer {TOKEN}"] * 3
+def test_each_attempt_has_the_token(driver: Driver) -> None:
+    driver.answers(no(503), httpx.ReadTimeout, ok()).run(API.get_recording("r"))
+    assert [request.headers["authorization"] for request in driver.requests] == [f"Bearer {TOKEN}"] * 3
 
 
-def test_every_request_has_the_connections_timeout(face: Face) -> None:
-    face.answers(ok()).run(API.get_recording("r"))
-    assert set(face.requests[0].extensions["timeout"].values()) == {CREDENTIALS.timeout}
+def test_every_request_has_the_connections_timeout(driver: Driver) -> None:
+    driver.answers(ok()).run(API.get_recording("r"))
+    assert set(driver.requests[0].extensions["timeout"].values()) == {CREDENTIALS.timeout}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(face: Face, status: int) -> None:
+def test_no_redirect_is_followed(driver: Driver, status: int) -> None:
     elsewhere = httpx.Response(status, headers={"location": "https://elsewhere.example/"})
     with pytest.raises(RealtimeKitResponseError):
-        face.answers(elsewhere).run(API.get_recording("r"))
-    assert [request.url.host for request in face.requests] == ["api.cloudflare.com"]
+        driver.answers(elsewhere).run(API.get_recording("r"))
+    assert [request.url.host for request in driver.requests] == ["api.cloudflare.com"]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_no_redirect_is_followed(face: Face, status: int) -> None:
         (httpx.DecodingError, None),
     ],
 )
-def test_no_answer_is_told_without_address_query_or_header(face: Face, kind: Any, processed: Any) -> None:
-    face.policy = RetryPolicy(retry_timeout=0, clock=face.clock)
+def test_a_connection_error_shows_no_address_query_or_header(driver: Driver, kind: Any, processed: Any) -> None:
+    driver.policy = RetryPolicy(retry_timeout=0, clock=driver.clock)
     with pytest.raises(RealtimeKitConnectionError) as caught:
-        face.answers(kind).run(CALLS["page"](API))
-    said = told(caught.value)
+        driver.answers(kind).run(CALLS["page"](API))
+    said = shown(caught.value)
     assert [part for part in (TOKEN, "SEKRETsearch", "?", "Bearer", "/client/v4") if part in str(caught.value)] == []
     assert TOKEN not in said
     assert "SEKRETsearch" not in said.replace('"SEKRETsearch"', "")
@@ -91,7 +91,7 @@ def test_no_answer_is_told_without_address_query_or_header(face: Face, kind: Any
     assert caught.value.processed is processed
 
 
-def test_a_flow_may_sleep(face: Face) -> None:
+def test_a_flow_may_sleep(driver: Driver) -> None:
     def flow() -> Any:
         first = yield httpx.Request("GET", "https://h.example/1")
         yield 2.5
@@ -99,19 +99,19 @@ def test_a_flow_may_sleep(face: Face) -> None:
         second = yield httpx.Request("GET", "https://h.example/2")
         return first.status_code, second.status_code
 
-    assert face.answers(httpx.Response(200), httpx.Response(201)).run(flow()) == (200, 201)
-    assert face.slept == [2.5, 3]
+    assert driver.answers(httpx.Response(200), httpx.Response(201)).run(flow()) == (200, 201)
+    assert driver.slept == [2.5, 3]
 
 
-def test_a_flow_without_requests_just_returns(face: Face) -> None:
+def test_a_flow_without_requests_just_returns(driver: Driver) -> None:
     def flow() -> Any:
         return 7
         yield
 
-    assert face.run(flow()) == 7
+    assert driver.run(flow()) == 7
 
 
-def test_a_flow_is_told_of_a_lost_connection_and_may_go_on(face: Face) -> None:
+def test_a_flow_can_catch_a_lost_connection_and_go_on(driver: Driver) -> None:
     def flow() -> Any:
         try:
             yield httpx.Request("POST", "https://h.example/")
@@ -120,13 +120,13 @@ def test_a_flow_is_told_of_a_lost_connection_and_may_go_on(face: Face) -> None:
             return answer.status_code
         raise AssertionError("no error came")
 
-    assert face.answers(httpx.ReadTimeout, httpx.Response(200)).run(flow()) == 200
-    assert face.methods == ["POST", "GET"]
+    assert driver.answers(httpx.ReadTimeout, httpx.Response(200)).run(flow()) == 200
+    assert driver.methods == ["POST", "GET"]
 
 
-def test_an_error_of_the_flow_passes_through(face: Face) -> None:
+def test_an_error_of_the_flow_passes_through(driver: Driver) -> None:
     with pytest.raises(RealtimeKitNotFoundError):
-        face.answers(no(404)).run(API.get_recording("r"))
+        driver.answers(no(404)).run(API.get_recording("r"))
 
 
 def test_a_clients_calls_share_its_connections() -> None:
@@ -161,7 +161,7 @@ def test_a_cancelled_wait_stops_at_once() -> None:
 
 
 class Loopback(BaseHTTPRequestHandler):
-    """A server that answers a 503, then a refusal that echoes the header it was sent."""
+    """A server that answers 503, and then a refusal that repeats the header that it was sent."""
 
     seen: list[str]
 
@@ -191,27 +191,43 @@ def loopback() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_no_log_at_any_level_holds_the_token(
-    face: Face, loopback: tuple[str, list[str]], caplog: pytest.LogCaptureFixture
+    driver: Driver, loopback: tuple[str, list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     base_url, seen = loopback
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "asyncio", "airflow_provider_realtimekit"):
         caplog.set_level(logging.DEBUG, logger=name)
-    face.credentials = replace(CREDENTIALS, base_url=base_url)
-    face.transport = httpx.HTTPTransport() if face.kind == "sync" else httpx.AsyncHTTPTransport()
+    driver.credentials = replace(CREDENTIALS, base_url=base_url)
+    driver.transport = httpx.HTTPTransport() if driver.kind == "sync" else httpx.AsyncHTTPTransport()
     with pytest.raises(RealtimeKitError) as caught:
-        face.run(face.credentials.api.get_recording("r"))
+        driver.run(driver.credentials.api.get_recording("r"))
     assert seen == [f"Bearer {TOKEN}"] * 2
     assert TOKEN not in caplog.text
-    assert TOKEN not in told(caught.value)
+    assert TOKEN not in shown(caught.value)
 
 
-def test_a_closed_port_is_no_answer(face: Face) -> None:
+def test_a_closed_port_is_no_answer(driver: Driver) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Loopback) as server:
         port = server.server_port
-    face.policy = RetryPolicy(retry_timeout=0, clock=face.clock)
-    face.credentials = replace(CREDENTIALS, base_url=f"http://127.0.0.1:{port}/client/v4")
-    face.transport = httpx.HTTPTransport() if face.kind == "sync" else httpx.AsyncHTTPTransport()
+    driver.policy = RetryPolicy(retry_timeout=0, clock=driver.clock)
+    driver.credentials = replace(CREDENTIALS, base_url=f"http://127.0.0.1:{port}/client/v4")
+    driver.transport = httpx.HTTPTransport() if driver.kind == "sync" else httpx.AsyncHTTPTransport()
     with pytest.raises(RealtimeKitConnectionError) as caught:
-        face.run(face.credentials.api.start_recording(meeting_id="m"))
+        driver.run(driver.credentials.api.start_recording(meeting_id="m"))
     assert caught.value.processed is False
+
+
+def test_each_attempt_is_counted_with_its_operation_and_outcome(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str, str]] = []
+
+    class Stats:
+        @staticmethod
+        def incr(name: str, *, tags: dict[str, str]) -> None:
+            counted.append((name, tags["operation"], tags["outcome"]))
+
+    monkeypatch.setattr(client, "Stats", Stats)
+    driver.answers(no(503), httpx.ReadTimeout, ok()).run(API.get_recording("r"))
+    outcomes = ["503", "ReadTimeout", "200"]
+    assert counted == [("realtimekit.requests", "get", outcome) for outcome in outcomes]

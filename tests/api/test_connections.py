@@ -1,4 +1,4 @@
-"""What a connection may say, and how each mistake in it is told."""
+"""What a connection may say, and the error for each mistake in it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from airflow.providers.common.compat.sdk import Connection
 from airflow_provider_realtimekit.api.client import Credentials
 from airflow_provider_realtimekit.connections.realtimekit import read_credentials
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-
-from .support import first_request
+from tests.support.api import first_request
 
 SECRET = "cfTok-9f31c7ab02d4e685"
 
@@ -48,7 +47,7 @@ def test_the_argument_wins_over_the_connections_app() -> None:
     assert read_credentials(connection(extra=None), "other").app_id == "other"
 
 
-def test_spaces_around_values_are_forgiven() -> None:
+def test_spaces_around_values_are_removed() -> None:
     read = read_credentials(connection(login=" acc\n", password=f" {SECRET}\n", extra={"app_id": " app "}))
     assert (read.token, read.account_id, read.app_id) == (SECRET, "acc", "app")
 
@@ -85,7 +84,7 @@ def test_an_app_id_that_is_no_text_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("extra", ["[1]", '"x"', "5", "{nope", "not json", '{"app_id": "app"'])
-def test_an_extra_that_is_no_object_is_told_as_such(extra: str) -> None:
+def test_an_extra_that_is_no_object_is_refused(extra: str) -> None:
     message = refusal(extra=extra)
     assert "extra of connection 'kit' is not a JSON object" in message
 
@@ -100,7 +99,7 @@ def test_a_bad_timeout(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [3600.1, *BAD_SECONDS], ids=repr)
-def test_a_bad_patience(value: Any) -> None:
+def test_a_bad_retry_timeout(value: Any) -> None:
     message = refusal(extra={"app_id": "app", "retry_timeout": value})
     assert all(part in message for part in ("retry_timeout", "'kit'", repr(value), "0", "3600"))
 
@@ -202,7 +201,7 @@ def test_a_host_that_is_no_base_url(host: str) -> None:
     assert "https://api.cloudflare.com/client/v4" in message
 
 
-def test_a_connection_is_read_on_a_loop_while_the_supervisor_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_is_read_on_a_loop_without_a_blocking_call(monkeypatch: pytest.MonkeyPatch) -> None:
     class SupervisorBusy(BaseException):
         """What Airflow raises when a blocking call to the supervisor is made on a busy loop."""
 

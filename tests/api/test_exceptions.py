@@ -1,4 +1,4 @@
-"""The error tree: what can be caught as what, and what fails at once."""
+"""The tree of errors: which class is caught by which, and which fail at once."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FAIL_AT_ONCE = {
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_all_have_one_base_and_are_drawn_in_the_tree(name: str) -> None:
+def test_every_error_has_one_base_and_is_in_the_tree_of_the_docstring(name: str) -> None:
     assert issubclass(CLASSES[name], exceptions.RealtimeKitError)
     assert name in (exceptions.__doc__ or "")
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_only_what_no_retry_can_help_is_an_airflow_exception(name: str) -> None:
+def test_only_errors_that_no_retry_can_help_are_airflow_exceptions(name: str) -> None:
     assert issubclass(CLASSES[name], AirflowFailException) == (name in FAIL_AT_ONCE)
     assert issubclass(CLASSES[name], AirflowException) == (name in FAIL_AT_ONCE)
 
@@ -42,7 +42,7 @@ def test_a_wrong_argument_is_a_value_error() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_an_error_survives_the_way_between_processes(name: str) -> None:
+def test_an_error_can_be_pickled(name: str) -> None:
     error = CLASSES[name]("said")
     for key in vars(error):
         setattr(error, key, 7)

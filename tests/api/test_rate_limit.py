@@ -17,7 +17,7 @@ from airflow_provider_realtimekit.api.client import AsyncClient, Client
 from airflow_provider_realtimekit.api.rate_limit import RateLimiter, rate_limiter_for
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitRateLimitError
-from tests.api.support import API, CREDENTIALS, Clock, no, ok, patch_sleep
+from tests.support.api import API, CREDENTIALS, Clock, no, ok
 
 LOGGER = "airflow_provider_realtimekit.api.rate_limit"
 
@@ -213,7 +213,6 @@ def test_a_wait_is_just_long_enough(
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
     """Both clients and their rate limiters on one clock."""
-    patch_sleep(monkeypatch, clock)
     monkeypatch.setattr(rate_limit, "RateLimiter", lambda: RateLimiter(clock=clock))
     return clock
 
@@ -224,14 +223,14 @@ def refuse(request: httpx.Request) -> httpx.Response:
 
 def sync_get(clock: Clock, retry_timeout: float, answer: Any, **how: Any) -> Any:
     rules = RetryPolicy(retry_timeout=retry_timeout, clock=clock, draw=lambda: 0.0)
-    with Client(CREDENTIALS, rules, httpx.MockTransport(answer)) as client:
+    with Client(CREDENTIALS, rules, httpx.MockTransport(answer), clock.sleep) as client:
         return client.run(API.get_recording("r"), **how)
 
 
 def async_get(clock: Clock, retry_timeout: float, answer: Any, **how: Any) -> Any:
     async def get() -> Any:
         rules = RetryPolicy(retry_timeout=retry_timeout, clock=clock, draw=lambda: 0.0)
-        async with AsyncClient(CREDENTIALS, rules, httpx.MockTransport(answer)) as client:
+        async with AsyncClient(CREDENTIALS, rules, httpx.MockTransport(answer), clock.asleep) as client:
             return await client.run(API.get_recording("r"), **how)
 
     return asyncio.run(get())

@@ -1,4 +1,4 @@
-"""What is read of a recording, whatever the API says, and what is published of it."""
+"""What is read of a recording, whatever the API answers, and what is published of it."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_track_recording_has_a_file_for_each_link() -> None:
 
 
 @pytest.mark.parametrize("broken", ["x", None, 5, [], {"download_urls": "x"}, {"layer_name": 5}, {}], ids=repr)
-def test_a_malformed_layer_costs_itself_only(broken: Any) -> None:
+def test_a_malformed_layer_is_skipped(broken: Any) -> None:
     files = Recording.model_validate({"id": "r", "download_url": [broken, *TRACK_LINKS]}).files
     assert [file.name for file in files] == ["ann.webm", "bob.webm", "c.webm"]
 
@@ -195,14 +195,14 @@ def test_where_an_action_leads(action: Action, status: Any) -> None:
     assert Recording.model_validate({"id": "r", "status": status}).has_reached(action) == (status in GOALS[action])
 
 
-def test_a_link_runs_out() -> None:
+def test_a_link_expires() -> None:
     recording = Recording.model_validate(WHOLE)
     assert recording.is_expired(pendulum.datetime(2026, 11, 27, 10, 30))
     assert not recording.is_expired(pendulum.datetime(2026, 11, 27, 10, 29, 59))
     assert not Recording.model_validate({"id": "r"}).is_expired()
 
 
-def test_the_reason_of_a_failure_is_told() -> None:
+def test_the_reason_of_a_failure_is_shown() -> None:
     said = {"id": "r", "err_message": "disk full", "stop_reason": {"reason": "INTERNAL_ERROR"}}
     reason = Recording.model_validate(said).error_reason
     assert "disk full" in reason

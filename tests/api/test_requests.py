@@ -1,4 +1,4 @@
-"""What goes over the wire, field by field, and what is refused before anything does."""
+"""What is sent, field by field."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pendulum
 import pytest
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-
-from .support import API, PREFIX, body_of, first_request
+from tests.support.api import API, PREFIX, body_of, first_request
 
 STORAGE = {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": "b", "region": "eu-1", "path": "a/b"}
 FULL_START: dict[str, Any] = {
@@ -76,7 +75,7 @@ TODAYS_TRACKS: dict[str, Any] = {
         ),
     ],
 )
-def test_the_request_is_exactly_what_was_asked(flow: Any, method: str, path: str, body: Any) -> None:
+def test_the_request_has_exactly_the_given_fields(flow: Any, method: str, path: str, body: Any) -> None:
     request = first_request(flow())
     assert (request.method, request.url.path, request.url.query) == (method, PREFIX + path, b"")
     assert request.url.host == "api.cloudflare.com"
@@ -124,7 +123,7 @@ def test_a_list_without_filters_still_says_order_and_page() -> None:
 
 
 @pytest.mark.parametrize("status", [["UPLOADED", "ERRORED"], ("UPLOADED", "ERRORED"), {"UPLOADED", "ERRORED"}])
-def test_several_statuses_are_never_sent_since_how_is_unknown(status: Any) -> None:
+def test_several_statuses_are_never_sent(status: Any) -> None:
     assert "status" not in first_request(API.list_recordings(status=status).next_page()).url.params
 
 
@@ -168,7 +167,7 @@ def test_objects_rendered_as_json_are_understood() -> None:
 
 
 @pytest.mark.parametrize("argument", ["audio_config", "video_config", "interactive_config", "extra_fields"])
-def test_an_empty_object_rendered_as_json_is_as_good_as_an_empty_object(argument: str) -> None:
+def test_an_empty_object_rendered_as_json_is_an_empty_object(argument: str) -> None:
     plain = body_of(first_request(API.start_recording(meeting_id="m", **{argument: {}})))  # type: ignore[arg-type]
     rendered = body_of(first_request(API.start_recording(meeting_id="m", **{argument: "{}"})))  # type: ignore[arg-type]
     assert rendered == plain
@@ -180,12 +179,12 @@ def test_max_seconds_includes_its_bounds(seconds: int) -> None:
 
 
 @pytest.mark.parametrize("video", ["VP8", "VP9"])
-def test_vp_video_takes_audio_without_a_codec(video: str) -> None:
+def test_vp_video_allows_audio_without_a_codec(video: str) -> None:
     flow = API.start_recording(meeting_id="m", video_config={"codec": video}, audio_config={"channel": "mono"})
     assert body_of(first_request(flow))["audio_config"] == {"channel": "mono"}
 
 
-def test_a_hundred_user_ids_are_taken() -> None:
+def test_a_hundred_user_ids_are_sent() -> None:
     users = [f"u{n}" for n in range(100)]
     assert body_of(first_request(API.start_track_recording(meeting_id="m", user_ids=users)))["user_ids"] == users
 

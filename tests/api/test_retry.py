@@ -1,4 +1,4 @@
-"""What is sent again, after how long, and when a caller has waited enough."""
+"""What is sent again, after how many seconds, and until when."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_realtimekit.api.retry import RetryPolicy
+from airflow_provider_realtimekit.api.retry import RetryPolicy, backoff
 from airflow_provider_realtimekit.defaults import RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitConnectionError,
     RealtimeKitRateLimitError,
 )
-
-from .support import API, Face, no, ok
+from tests.support.api import API, Driver, no, ok
 
 NEVER_SENT = [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout]
 PERHAPS_SENT = [
@@ -65,7 +64,7 @@ POLICIES = st.builds(
 
 
 @given(POLICIES, st.integers(1, 5000))
-def test_the_wait_is_drawn_from_nothing_to_a_capped_power(policy: RetryPolicy, tries: int) -> None:
+def test_the_wait_is_drawn_from_zero_to_a_capped_power(policy: RetryPolicy, tries: int) -> None:
     wait = policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), tries, 0.0)
     top = min(policy.cap, policy.base * 2.0 ** min(tries - 1, 200))
     assert wait == pytest.approx(policy.draw() * top)
@@ -78,7 +77,7 @@ def test_the_waits_double_up_to_the_cap() -> None:
 
 
 @given(st.floats(0, 300), st.floats(0, 1), st.integers(1, 50), st.sampled_from([429, 503, 408]))
-def test_retry_after_is_honoured_in_full(asked: float, draw: float, tries: int, status: int) -> None:
+def test_retry_after_is_waited_in_full(asked: float, draw: float, tries: int, status: int) -> None:
     policy = RetryPolicy(draw=lambda: draw)
     answer = httpx.Response(status, headers={"retry-after": str(asked)})
     wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, tries, 0.0)
@@ -87,7 +86,7 @@ def test_retry_after_is_honoured_in_full(asked: float, draw: float, tries: int, 
 
 
 @given(st.floats(0, 400), st.floats(0, 400), st.floats(0, 400), st.floats(0, 1))
-def test_no_try_begins_after_the_patience(retry_timeout: float, elapsed: float, asked: float, draw: float) -> None:
+def test_no_attempt_begins_after_retry_timeout(retry_timeout: float, elapsed: float, asked: float, draw: float) -> None:
     policy = RetryPolicy(retry_timeout=retry_timeout, draw=lambda: draw)
     answer = httpx.Response(429, headers={"retry-after": str(asked)})
     wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, 1, elapsed)
@@ -95,7 +94,7 @@ def test_no_try_begins_after_the_patience(retry_timeout: float, elapsed: float, 
     assert wait is not None or elapsed + asked + draw >= retry_timeout - 1e-6
 
 
-def test_the_default_patience_outlasts_the_longest_block() -> None:
+def test_the_default_retry_timeout_is_longer_than_the_longest_block() -> None:
     wait = RetryPolicy(draw=lambda: 1.0).next_wait(
         httpx.Request("GET", "https://h/"), httpx.Response(429, headers={"retry-after": "300"}), 1, 10.0
     )
@@ -105,52 +104,52 @@ def test_the_default_patience_outlasts_the_longest_block() -> None:
 
 @pytest.mark.parametrize("what", [503, 429, httpx.ConnectError, httpx.ReadTimeout], ids=named)
 @pytest.mark.parametrize("base", [0.0, 1.0])
-def test_no_patience_means_one_try(what: Any, base: float) -> None:
+def test_retry_timeout_0_means_one_attempt(what: Any, base: float) -> None:
     policy = RetryPolicy(retry_timeout=0, base=base, draw=lambda: 0.0)
     assert policy.next_wait(httpx.Request("GET", "https://h/"), outcome_of(what), 1, 0.0) is None
 
 
 @pytest.mark.parametrize("what", [*TRANSIENT, *NEVER_SENT, *PERHAPS_SENT], ids=named)
 @pytest.mark.parametrize("flow", [lambda: API.get_recording("r"), lambda: API.stop_recording("r")], ids=["get", "put"])
-def test_a_passing_fault_is_waited_out(face: Face, flow: Any, what: Any) -> None:
+def test_a_passing_fault_is_waited_out(driver: Driver, flow: Any, what: Any) -> None:
     fault = what if isinstance(what, type) else httpx.Response(what)
-    assert face.answers(fault, fault, ok()).run(flow()).id == "rec-1"
-    assert len(face.requests) == 3
-    assert face.slept == [0.5, 1.0]
+    assert driver.answers(fault, fault, ok()).run(flow()).id == "rec-1"
+    assert len(driver.requests) == 3
+    assert driver.slept == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
-def test_a_final_answer_is_final(face: Face, status: int) -> None:
+def test_a_final_answer_is_final(driver: Driver, status: int) -> None:
     with pytest.raises(RealtimeKitAPIError):
-        face.answers(no(status)).run(API.get_recording("r"))
-    assert face.slept == []
+        driver.answers(no(status)).run(API.get_recording("r"))
+    assert driver.slept == []
 
 
-def test_a_lasting_fault_ends_within_the_patience(face: Face) -> None:
+def test_a_lasting_fault_ends_within_retry_timeout(driver: Driver) -> None:
     with pytest.raises(RealtimeKitAPIError) as caught:
-        face.answers(lambda _: no(503)).run(API.get_recording("r"))
+        driver.answers(lambda _: no(503)).run(API.get_recording("r"))
     assert caught.value.status == 503
-    assert sum(face.slept) <= RETRY_TIMEOUT
-    assert sum(face.slept) > RETRY_TIMEOUT - 30
-    assert len(face.requests) == len(face.slept) + 1 < 40
+    assert sum(driver.slept) <= RETRY_TIMEOUT
+    assert sum(driver.slept) > RETRY_TIMEOUT - 30
+    assert len(driver.requests) == len(driver.slept) + 1 < 40
 
 
-def test_slow_faults_are_counted_too(face: Face) -> None:
+def test_slow_faults_are_counted_too(driver: Driver) -> None:
     def slow(request: httpx.Request) -> httpx.Response:
-        face.clock.now += 100
+        driver.clock.now += 100
         raise httpx.ReadTimeout("slow", request=request)
 
     with pytest.raises(RealtimeKitConnectionError):
-        face.answers(slow).run(API.get_recording("r"))
-    assert len(face.requests) == 4
+        driver.answers(slow).run(API.get_recording("r"))
+    assert len(driver.requests) == 4
 
 
-def test_each_request_of_a_walk_has_its_own_patience(face: Face) -> None:
+def test_each_page_of_a_list_has_its_own_retry_timeout(driver: Driver) -> None:
     pages = [ok([{"id": str(page)}]) for page in range(3)]
     faults = [no(429, **{"retry-after": "200"}) for _ in pages]
     answers = [answer for pair in zip(faults, pages, strict=True) for answer in pair]
-    assert face.answers(*answers, ok([])).walk(API.list_recordings(limit=3)) == ["0", "1", "2"]
-    assert sum(face.slept) > 600
+    assert driver.answers(*answers, ok([])).walk(API.list_recordings(limit=3)) == ["0", "1", "2"]
+    assert sum(driver.slept) > 600
 
 
 @pytest.mark.parametrize(
@@ -163,23 +162,29 @@ def test_each_request_of_a_walk_has_its_own_patience(face: Face) -> None:
     ],
     ids=["get", "put", "post", "tracks"],
 )
-def test_retry_after_is_slept_and_the_call_made_again(face: Face, flow: Any) -> None:
-    assert face.answers(no(429, **{"retry-after": "300"}), ok()).run(flow()).id == "rec-1"
-    (slept,) = face.slept
+def test_retry_after_is_slept_and_the_call_made_again(driver: Driver, flow: Any) -> None:
+    assert driver.answers(no(429, **{"retry-after": "300"}), ok()).run(flow()).id == "rec-1"
+    (slept,) = driver.slept
     assert 300 <= slept <= 301
 
 
 @pytest.mark.parametrize("asked", ["301", "330", "3600", "1e9"])
-def test_a_retry_after_beyond_the_patience_is_raised_at_once(face: Face, asked: str) -> None:
-    face.policy = RetryPolicy(retry_timeout=300, draw=lambda: 0.5, clock=face.clock)
+def test_a_retry_after_beyond_retry_timeout_is_raised_at_once(driver: Driver, asked: str) -> None:
+    driver.policy = RetryPolicy(retry_timeout=300, draw=lambda: 0.5, clock=driver.clock)
     with pytest.raises(RealtimeKitRateLimitError) as caught:
-        face.answers(no(429, **{"retry-after": asked})).run(API.get_recording("r"))
+        driver.answers(no(429, **{"retry-after": asked})).run(API.get_recording("r"))
     assert caught.value.retry_after == float(asked)
     assert caught.value.status == 429
-    assert face.slept == []
+    assert driver.slept == []
 
 
-def test_connections_lost_for_ever_are_told(face: Face) -> None:
+def test_a_connection_that_is_always_lost_is_an_error(driver: Driver) -> None:
     with pytest.raises(RealtimeKitConnectionError):
-        face.answers(*[httpx.ConnectError] * 1000).run(API.get_recording("r"))
-    assert sum(face.slept) <= RETRY_TIMEOUT
+        driver.answers(*[httpx.ConnectError] * 1000).run(API.get_recording("r"))
+    assert sum(driver.slept) <= RETRY_TIMEOUT
+
+
+@given(st.integers(1, 5000), st.floats(0.01, 10), st.floats(0.01, 100), st.floats(0, 1))
+def test_a_backoff_is_never_longer_than_its_cap(failures: int, base: float, cap: float, draw: float) -> None:
+    assert 0 <= backoff(failures, base, cap, lambda: draw) <= cap
+    assert backoff(failures, base, cap, lambda: draw) <= backoff(failures + 1, base, cap, lambda: draw)

@@ -14,8 +14,8 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitInputError,
     RecordingActiveError,
+    StartOutcomePendingError,
     StartOutcomeUnknownError,
-    StartUnsettledError,
 )
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.operators import (
@@ -214,7 +214,7 @@ def test_the_next_try_reconciles_a_start_whose_outcome_is_unknown(
     quick.faults.add(operation="active", count=None, skip=1, status=503)
     store = StateStore()
     first = run(store)
-    assert isinstance(first.error, StartUnsettledError)
+    assert isinstance(first.error, StartOutcomePendingError)
     assert first.state == "up_for_retry"
     quick.faults.clear()
     again = run(store, ti=TaskInstance(try_number=2))

@@ -21,7 +21,7 @@ from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.waiting.outcome import Event, Wait
 from airflow_provider_realtimekit.waiting.poller import Poller
 from airflow_provider_realtimekit.waiting.shared import SharedPolling
-from tests.api.support import CREDENTIALS, no, ok
+from tests.support.api import CREDENTIALS, no, ok
 
 START = pendulum.now("UTC").replace(microsecond=0)
 LATENCY = 0.01

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_realtimekit.waiting import poller
 from airflow_provider_realtimekit.waiting.outcome import Wait
-from tests.api.support import CREDENTIALS, no, ok
+from tests.support.api import CREDENTIALS, no, ok
 from tests.support.waiting import ROUND, Life, Stage, deadline, lives
 
 

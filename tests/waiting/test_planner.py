@@ -15,7 +15,7 @@ from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK
 from airflow_provider_realtimekit.exceptions import RealtimeKitNotFoundError
 from airflow_provider_realtimekit.waiting.outcome import Wait, fetch_awaited
 from airflow_provider_realtimekit.waiting.planner import ListCostModel, PollTarget, plan, poll_list
-from tests.api.support import API
+from tests.support.api import API
 from tests.support.waiting import START, Kit, Life, at
 
 DAY = 86_400.0

@@ -15,7 +15,7 @@ from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.waiting.outcome import Wait
 from airflow_provider_realtimekit.waiting.poller import GATHER_SECONDS
 from airflow_provider_realtimekit.waiting.shared import SharedPolling, shared_polling
-from tests.api.support import CREDENTIALS
+from tests.support.api import CREDENTIALS
 from tests.support.waiting import ROUND, Life, Stage, at, deadline, lives
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.api.client import Credentials
-from tests.api.support import CREDENTIALS, no
+from tests.support.api import CREDENTIALS, no
 from tests.support.waiting import Life, Stage
 
 ROTATED = replace(CREDENTIALS, token="cfTok-the-next-one")

@@ -85,7 +85,7 @@ with DAG(
 
         with RealtimeKitHook() as hook:
             found = hook.get_recording(recording["id"])
-            print(found, repr(found), found.files, hook.credentials, vars(hook))
+            print(found, repr(found), found.files, hook.get_credentials(), vars(hook))
             logging.getLogger(__name__).info("%s %r", found, found.to_json())
             try:
                 raise RuntimeError(f"{found} {found.files}")  # noqa: TRY301 (it is to be logged)

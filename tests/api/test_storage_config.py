@@ -1,4 +1,4 @@
-"""What each type of storage needs and refuses, written down here once more from the API's description."""
+"""The fields that each type of storage needs and allows, written here once more from the API's reference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
-
-from .support import API, body_of, first_request
+from tests.support.api import API, body_of, first_request
 
 VALUES: dict[str, Any] = {
     "access_key": "AK",
@@ -67,20 +66,20 @@ both = pytest.mark.parametrize("send", [composite, tracks])
 
 @both
 @pytest.mark.parametrize("name", TYPES)
-def test_what_is_needed_is_enough(send: Any, name: str) -> None:
+def test_required_fields_are_enough(send: Any, name: str) -> None:
     assert send(storage(name)) == storage(name)
 
 
 @both
 @pytest.mark.parametrize(("name", "field"), TAKEN)
-def test_what_is_taken_is_sent(send: Any, name: str, field: str) -> None:
+def test_optional_fields_are_sent(send: Any, name: str, field: str) -> None:
     config = storage(name) | {field: VALUES[field]}
     assert send(config) == config
 
 
 @both
 @pytest.mark.parametrize(("name", "field"), NEEDED)
-def test_what_is_needed_is_missed(send: Any, name: str, field: str) -> None:
+def test_a_missing_required_field_is_named(send: Any, name: str, field: str) -> None:
     config = {key: value for key, value in storage(name).items() if key != field}
     with pytest.raises(RealtimeKitInputError) as caught:
         send(config)
@@ -91,7 +90,7 @@ def test_what_is_needed_is_missed(send: Any, name: str, field: str) -> None:
 
 @both
 @pytest.mark.parametrize(("name", "field"), REFUSED)
-def test_what_is_not_taken_is_refused(send: Any, name: str, field: str) -> None:
+def test_a_field_of_another_type_is_refused(send: Any, name: str, field: str) -> None:
     config = storage(name) | {field: VALUES[field]}
     with pytest.raises(RealtimeKitInputError) as caught:
         send(config)

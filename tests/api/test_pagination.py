@@ -1,4 +1,4 @@
-"""The walk through a list, against servers that count, cap, shift and stay silent as they please."""
+"""The walk through a list, with servers that count from 0 or 1, cap pages, add rows, and omit offsets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_realtimekit.api.client import Client
 from airflow_provider_realtimekit.api.retry import RetryPolicy
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
-
-from .support import API, CREDENTIALS, Face, ok
+from tests.support.api import API, CREDENTIALS, Driver, ok
 
 STATUSES = ["RECORDING", "UPLOADED", "ERRORED", "NEW"]
 
@@ -126,7 +125,7 @@ def test_a_whole_page_of_new_rows_in_front_does_not_end_the_walk(grown: int) -> 
 
 
 @pytest.mark.parametrize("offsets", [True, False])
-def test_a_server_that_ignores_the_page_number_is_left(offsets: bool) -> None:
+def test_a_server_that_ignores_the_page_number_ends_the_walk(offsets: bool) -> None:
     rows = [{"id": f"r{number}"} for number in range(5)]
     paging = {"total_count": 500, "start_offset": 1, "end_offset": 5}
     asked: list[httpx.Request] = []
@@ -156,7 +155,7 @@ def test_a_status_that_the_api_gained_can_be_asked_for() -> None:
     assert ids(World(total=9), status=["NEW", "ERRORED"]) == ["r2", "r3", "r6", "r7"]
 
 
-def test_no_status_at_all_is_not_answered_by_walking_everything() -> None:
+def test_an_empty_list_of_statuses_reads_no_pages() -> None:
     world = World(total=20, cap=2)
     try:
         found = ids(world, status=[])
@@ -166,31 +165,31 @@ def test_no_status_at_all_is_not_answered_by_walking_everything() -> None:
     assert found or not world.asked
 
 
-def test_pages_are_fetched_when_needed_and_not_before(face: Face) -> None:
+def test_pages_are_fetched_when_needed_and_not_before(driver: Driver) -> None:
     world = World(total=20, cap=5)
     walk = API.list_recordings()
     assert world.asked == []
-    assert face.answers(world).walk(walk, take=5) == ["r0", "r1", "r2", "r3", "r4"]
+    assert driver.answers(world).walk(walk, take=5) == ["r0", "r1", "r2", "r3", "r4"]
     assert len(world.asked) == 1
     later = World(total=20, cap=5)
-    assert len(face.answers(later).walk(API.list_recordings(), take=6)) == 6
+    assert len(driver.answers(later).walk(API.list_recordings(), take=6)) == 6
     assert len(later.asked) == 2
 
 
-def test_both_drivers_walk_alike(face: Face) -> None:
+def test_both_clients_walk_alike(driver: Driver) -> None:
     world = World(total=23, cap=5, first=0)
-    assert face.answers(world).walk(API.list_recordings()) == [row["id"] for row in world.rows]
+    assert driver.answers(world).walk(API.list_recordings()) == [row["id"] for row in world.rows]
 
 
-def test_every_page_has_the_same_filters(face: Face) -> None:
+def test_every_page_has_the_same_filters(driver: Driver) -> None:
     world = World(total=12, cap=4)
-    face.answers(world).walk(API.list_recordings(meeting_id="m", search="s", expired=True, status="UPLOADED"))
+    driver.answers(world).walk(API.list_recordings(meeting_id="m", search="s", expired=True, status="UPLOADED"))
     first = {key: value for key, value in world.asked[0].items() if key != "page_no"}
     assert first["search"] == "s"
     assert all({key: value for key, value in asked.items() if key != "page_no"} == first for asked in world.asked)
 
 
-def test_a_row_without_an_id_costs_itself() -> None:
+def test_a_row_without_an_id_is_skipped() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         pages = {"1": [{"id": "a"}, {}, None, 5], "2": [{"id": ""}, {"id": "b"}], "3": []}
         return ok(pages[request.url.params["page_no"]])
@@ -226,7 +225,7 @@ def test_a_page_of_unreadable_rows_does_not_end_the_walk() -> None:
         '{"total_count": true, "start_offset": false, "end_offset": true}',
     ],
 )
-def test_a_strange_paging_block_is_survived(paging: str) -> None:
+def test_a_malformed_paging_block_is_ignored(paging: str) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         rows = '[{"id": "a"}, {"id": "b"}]' if request.url.params["page_no"] == "1" else "[]"
         return httpx.Response(200, content=f'{{"success": true, "data": {rows}, "paging": {paging}}}')
@@ -236,7 +235,7 @@ def test_a_strange_paging_block_is_survived(paging: str) -> None:
 
 
 @pytest.mark.parametrize("data", [{}, "x", 5, None])
-def test_a_list_that_is_none_is_told(data: Any) -> None:
+def test_data_that_is_no_list_is_an_error(data: Any) -> None:
     with pytest.raises(RealtimeKitError):
         ids_of(ok(data))
 

@@ -1,4 +1,4 @@
-"""No secret stands in a repr, a message, a cause, or what is published."""
+"""No secret is in a repr, a message, a cause, or what is published."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
 from airflow_provider_realtimekit.models import Action, StartRecordingRequest, StartTrackRecordingRequest
-
-from .support import API, CREDENTIALS, RECORDING, TOKEN, Face, first_request, leaked, told
+from tests.support.api import API, CREDENTIALS, RECORDING, TOKEN, Driver, first_request, leaked, shown
 
 ONE_LINE = "Zq7rT2vX9wLmN4pKs8Yd"
 # As private keys and service accounts are: lines, quotes, backslashes.
@@ -98,22 +97,22 @@ def _wrong(field: str, secret: str) -> list[dict[str, Any]]:
 @by_field
 @by_secret
 @pytest.mark.parametrize("mistake", range(14))
-def test_a_mistake_is_told_without_the_secret(field: str, secret: str, mistake: int) -> None:
+def test_the_error_of_a_mistake_shows_no_secret(field: str, secret: str, mistake: int) -> None:
     with pytest.raises(RealtimeKitInputError) as caught:
         first_request(API.start_recording(**_wrong(field, secret)[mistake]))
-    assert leaked(told(caught.value), secret) == []
+    assert leaked(shown(caught.value), secret) == []
 
 
 @by_field
 @pytest.mark.parametrize("mistake", range(14))
-def test_a_model_built_by_hand_complains_without_the_secret(field: str, mistake: int) -> None:
+def test_a_validation_error_shows_no_secret(field: str, mistake: int) -> None:
     with pytest.raises(ValidationError) as caught:
         StartRecordingRequest(**_wrong(field, ONE_LINE)[mistake])
-    assert leaked(told(caught.value), ONE_LINE) == []
+    assert leaked(shown(caught.value), ONE_LINE) == []
 
 
 @pytest.mark.parametrize("place", ["layers", "layer", "outputs", "output", "storage"])
-def test_a_wrongly_rendered_layer_is_told_without_the_secret(place: str) -> None:
+def test_the_error_of_a_wrongly_rendered_layer_shows_no_secret(place: str) -> None:
     storage = {**STORAGES["secret"], "secret": ONE_LINE}
     storage_value: Any = json.dumps(storage)[:-1] if place == "storage" else storage
     output: Any = {"storage_config": storage_value, "type": "STORAGE_CONFIG"}
@@ -122,7 +121,7 @@ def test_a_wrongly_rendered_layer_is_told_without_the_secret(place: str) -> None
     layers: Any = {"d": str(layer) if place == "layer" else layer}
     with pytest.raises(RealtimeKitInputError) as caught:
         first_request(API.start_track_recording(meeting_id="m", layers=str(layers) if place == "layers" else layers))
-    assert leaked(told(caught.value), ONE_LINE) == []
+    assert leaked(shown(caught.value), ONE_LINE) == []
 
 
 # How an answer may echo a secret of the request.
@@ -152,7 +151,7 @@ ECHOES: dict[str, Any] = {
 @by_field
 @by_secret
 @pytest.mark.parametrize("echo", ECHOES)
-def test_an_echo_of_a_secret_is_not_passed_on(field: str, secret: str, echo: str) -> None:
+def test_a_secret_that_an_answer_repeats_is_masked(field: str, secret: str, echo: str) -> None:
     sent = start_body(field, secret)
     told_back = sent.get("rtmp_out_config", {}).get("rtmp_url", secret)
     for status in (200, 400, 401, 500):
@@ -160,31 +159,31 @@ def test_an_echo_of_a_secret_is_not_passed_on(field: str, secret: str, echo: str
         next(flow)
         with pytest.raises(RealtimeKitError) as caught:
             flow.send(httpx.Response(status, **ECHOES[echo](told_back)))
-        assert leaked(told(caught.value), secret) == [], status
+        assert leaked(shown(caught.value), secret) == [], status
 
 
 @pytest.mark.parametrize("field", list(STORAGES))
 @pytest.mark.parametrize("echo", ["message", "no-message", "dumped", "cut-at-500"])
-def test_an_echo_to_a_track_start_is_not_passed_on(field: str, echo: str) -> None:
+def test_a_secret_that_the_answer_to_a_track_start_repeats_is_masked(field: str, echo: str) -> None:
     flow = API.start_track_recording(**track_body(field, MANY_LINES))
     next(flow)
     with pytest.raises(RealtimeKitError) as caught:
         flow.send(httpx.Response(400, **ECHOES[echo](MANY_LINES)))
-    assert leaked(told(caught.value), MANY_LINES) == []
+    assert leaked(shown(caught.value), MANY_LINES) == []
 
 
 @pytest.mark.parametrize("copies", [1, 2, 5])
-def test_an_echo_of_a_long_secret_is_not_passed_on_in_part(face: Face, copies: int) -> None:
+def test_a_long_secret_that_an_answer_repeats_is_masked_whole(driver: Driver, copies: int) -> None:
     digits = random.Random(copies).choices("abcdefghijkmnpqrstuvwxyz23456789", k=2500)
     secret = "".join(digits)
     echo = " and ".join([secret] * copies)
-    face.answers(httpx.Response(400, json={"success": False, "error": {"message": echo}}))
+    driver.answers(httpx.Response(400, json={"success": False, "error": {"message": echo}}))
     with pytest.raises(RealtimeKitError) as caught:
-        face.run(API.start_recording(**start_body("secret", secret)))
-    assert leaked(told(caught.value), secret) == []
+        driver.run(API.start_recording(**start_body("secret", secret)))
+    assert leaked(shown(caught.value), secret) == []
 
 
-def test_an_empty_secret_in_extra_fields_does_not_garble_messages() -> None:
+def test_an_empty_secret_in_extra_fields_masks_nothing() -> None:
     flow = API.start_recording(meeting_id="m", extra_fields={"storage_config": {"secret": ""}})
     next(flow)
     with pytest.raises(RealtimeKitError, match="bucket is unknown"):
@@ -204,12 +203,12 @@ OPERATIONS: dict[str, Any] = {
 
 @pytest.mark.parametrize("status", [200, 401])
 @pytest.mark.parametrize("echo", ["message", "errors", "text", "cut-at-500", "cut-at-120", "no-message"])
-def test_an_echo_of_the_token_is_not_passed_on(face: Face, echo: str, status: int) -> None:
-    face.answers(lambda _: httpx.Response(status, **ECHOES[echo](TOKEN)))
+def test_a_token_that_an_answer_repeats_is_masked(driver: Driver, echo: str, status: int) -> None:
+    driver.answers(lambda _: httpx.Response(status, **ECHOES[echo](TOKEN)))
     for operation, flow in OPERATIONS.items():
         with pytest.raises(RealtimeKitError) as caught:
-            face.run(flow())
-        assert leaked(told(caught.value), TOKEN) == [], operation
+            driver.run(flow())
+        assert leaked(shown(caught.value), TOKEN) == [], operation
 
 
 # Answers that hold the credentials of an earlier start, and that cannot be read.
@@ -230,7 +229,7 @@ STRANGE = [
 @pytest.mark.parametrize(("body", "status"), STRANGE)
 @pytest.mark.parametrize("slash", ["/", "\\/"])
 @pytest.mark.parametrize("operation", ["get", "active", "stop", "list", "start"])
-def test_what_an_answer_holds_of_others_secrets_is_not_quoted(
+def test_secrets_of_earlier_starts_in_an_answer_are_not_quoted(
     operation: str, body: Any, status: int, slash: str
 ) -> None:
     flow = OPERATIONS[operation]()
@@ -238,7 +237,7 @@ def test_what_an_answer_holds_of_others_secrets_is_not_quoted(
     content = json.dumps(body).replace("/", slash)
     with pytest.raises(RealtimeKitError) as caught:
         flow.send(httpx.Response(status, content=content, headers={"content-type": "application/json"}))
-    assert leaked(told(caught.value), ONE_LINE) == []
+    assert leaked(shown(caught.value), ONE_LINE) == []
 
 
 def test_credentials_are_shown_without_the_token() -> None:

@@ -1,4 +1,4 @@
-"""Every bad argument: the message names it, shows its value and says what is allowed; nothing is sent."""
+"""Every bad argument is refused before anything is sent: the error names it, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 
 from airflow_provider_realtimekit.exceptions import RealtimeKitError, RealtimeKitInputError
 from airflow_provider_realtimekit.models import Action
-
-from .support import API, Face, first_request
+from tests.support.api import API, Driver, first_request
 
 M = {"meeting_id": "m"}
 
@@ -81,7 +80,7 @@ def test_start_refuses(arguments: dict[str, Any], parts: list[str]) -> None:
     assert [part for part in parts if part not in message] == [], message
 
 
-def test_several_faults_are_told_at_once() -> None:
+def test_several_mistakes_are_in_one_message() -> None:
     message = refusal(lambda: API.start_recording(meeting_id="a/b", max_seconds=1, video_config={"width": 0}))
     assert all(part in message for part in ("meeting_id='a/b'", "max_seconds=1", "video_config.width=0"))
 
@@ -142,7 +141,7 @@ def test_track_start_refuses(arguments: dict[str, Any], parts: list[str]) -> Non
     assert [part for part in parts if part not in message] == [], message
 
 
-def test_one_bad_user_id_is_told_as_such() -> None:
+def test_one_bad_user_id_is_named() -> None:
     message = refusal(lambda: API.start_track_recording(meeting_id="m", user_ids=["a", "b/c"]))
     assert "user_ids.1='b/c'" in message
     assert "identifier" in message
@@ -174,7 +173,7 @@ def test_a_time_that_is_no_iso_time_is_refused(moment: str) -> None:
 
 
 @pytest.mark.parametrize("status", [5, [5], [None]])
-def test_a_status_that_is_no_text_is_told_plainly(status: Any) -> None:
+def test_a_status_that_is_no_text_is_refused_in_plain_words(status: Any) -> None:
     with pytest.raises(RealtimeKitInputError) as caught:
         API.list_recordings(status=status)
     assert "status" in str(caught.value)
@@ -218,7 +217,7 @@ def test_the_form_of_an_id_is_left_to_the_server(value: str) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_neither_driver_sends_a_bad_argument(face: Face, operation: str) -> None:
+def test_neither_client_sends_a_bad_argument(driver: Driver, operation: str) -> None:
     with pytest.raises(RealtimeKitInputError):
-        face.run(OPERATIONS[operation]("a/b"))
-    assert face.requests == []
+        driver.run(OPERATIONS[operation]("a/b"))
+    assert driver.requests == []

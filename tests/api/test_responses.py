@@ -1,4 +1,4 @@
-"""Every shape of answer, read into data or into the right error."""
+"""Every shape of answer becomes data or the right error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from airflow_provider_realtimekit.api.headers import parse_retry_after
-from airflow_provider_realtimekit.api.responses import parse_data
+from airflow_provider_realtimekit.api.responses import parse_body
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitAPIError,
     RealtimeKitAuthError,
@@ -22,8 +22,7 @@ from airflow_provider_realtimekit.exceptions import (
     RealtimeKitRouteError,
 )
 from airflow_provider_realtimekit.redaction import strip_queries
-
-from .support import API, Face, finish, ok
+from tests.support.api import API, Driver, finish, ok
 
 SHAPES: dict[str, Any] = {
     "error": lambda code: {"success": False, "error": {"code": code, "message": "said so"}},
@@ -47,7 +46,7 @@ KINDS = [
 
 def error_of(response: httpx.Response) -> RealtimeKitError:
     with pytest.raises(RealtimeKitError) as caught:
-        parse_data(response)
+        parse_body(response)
     return caught.value
 
 
@@ -65,7 +64,9 @@ def test_each_shape_becomes_the_error_of_its_status(shape: str, status: int, kin
 
 @pytest.mark.parametrize(("code", "kind"), KINDS)
 @pytest.mark.parametrize("shape", ["error", "errors", "text-code"])
-def test_a_200_that_says_no_goes_by_its_code(shape: str, code: int, kind: type[RealtimeKitAPIError]) -> None:
+def test_a_200_with_success_false_gets_the_error_of_its_code(
+    shape: str, code: int, kind: type[RealtimeKitAPIError]
+) -> None:
     error = error_of(httpx.Response(200, json=SHAPES[shape](code)))
     assert type(error) is kind
     assert "said so" in str(error)
@@ -96,11 +97,11 @@ def test_the_gateways_code_for_no_route() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"html": "<p>404 page not found"}, {"json": {}}, {"json": {"success": False}}])
-def test_a_404_without_a_word_comes_from_something_else_than_the_api(body: Any) -> None:
+def test_a_404_without_a_message_does_not_come_from_the_api(body: Any) -> None:
     assert type(error_of(httpx.Response(404, **body))) is RealtimeKitRouteError
 
 
-def test_several_errors_are_all_told() -> None:
+def test_several_errors_are_all_in_the_message() -> None:
     errors = [{"code": 1, "message": "one"}, {"code": 2, "message": "two"}]
     error = error_of(httpx.Response(400, json={"success": False, "errors": errors}))
     assert "one" in str(error)
@@ -136,7 +137,9 @@ def test_several_errors_are_all_told() -> None:
     ids=lambda body: str(body)[:60],
 )
 @pytest.mark.parametrize(("status", "kind"), [(400, RealtimeKitAPIError), (404, RealtimeKitNotFoundError)])
-def test_any_body_of_an_error_is_survived(body: Any, status: int, kind: type[RealtimeKitAPIError]) -> None:
+def test_any_body_of_an_error_gives_the_error_of_its_status(
+    body: Any, status: int, kind: type[RealtimeKitAPIError]
+) -> None:
     error = error_of(httpx.Response(status, **body))
     assert isinstance(error, kind)
     assert str(status) in str(error)
@@ -161,14 +164,14 @@ def test_any_body_of_an_error_is_survived(body: Any, status: int, kind: type[Rea
     ],
     ids=lambda body: str(body)[:60],
 )
-def test_a_success_that_holds_nothing_makes_no_sense(body: Any) -> None:
+def test_a_success_without_data_is_an_error(body: Any) -> None:
     error = error_of(httpx.Response(200, **body))
     assert type(error) is RealtimeKitResponseError
     assert error.status == 200
 
 
 @pytest.mark.parametrize("status", [301, 302, 304, 307])
-def test_a_redirect_is_no_answer_and_points_at_the_host(status: int) -> None:
+def test_a_redirect_is_an_error_that_names_the_host(status: int) -> None:
     error = error_of(httpx.Response(status, headers={"location": "https://login.example/?t=SEKRET"}))
     assert type(error) is RealtimeKitResponseError
     assert "host" in str(error)
@@ -176,7 +179,7 @@ def test_a_redirect_is_no_answer_and_points_at_the_host(status: int) -> None:
 
 
 @pytest.mark.parametrize("data", [5, "x", [], {}, {"id": None}, {"id": ""}, {"recording": {"id": "r"}}], ids=repr)
-def test_an_answer_without_a_recording_makes_no_sense(data: Any) -> None:
+def test_an_answer_without_a_recording_is_an_error(data: Any) -> None:
     for flow in (API.get_recording("r"), API.stop_recording("r"), API.get_active_recording("m")):
         with pytest.raises(RealtimeKitResponseError):
             finish(flow, ok(data))
@@ -184,12 +187,12 @@ def test_an_answer_without_a_recording_makes_no_sense(data: Any) -> None:
 
 @pytest.mark.parametrize("unit", ["x", "a://", "http://h/", "a_b-", "x?", "://?"])
 @pytest.mark.parametrize("place", ["message", "text"])
-def test_a_long_answer_is_cut_and_costs_no_time(face: Face, unit: str, place: str) -> None:
+def test_a_long_message_is_cut_within_little_time(driver: Driver, unit: str, place: str) -> None:
     text = unit * (20_000 // len(unit))
     body: Any = {"json": {"message": text}} if place == "message" else {"text": text}
     began = time.process_time()
     with pytest.raises(RealtimeKitAPIError) as caught:
-        face.answers(httpx.Response(400, **body)).run(API.get_recording("r"))
+        driver.answers(httpx.Response(400, **body)).run(API.get_recording("r"))
     assert time.process_time() - began < 0.2
     assert len(str(caught.value)) <= 1000
 
@@ -220,13 +223,13 @@ def test_retry_after_as_a_date() -> None:
         "Wed",
     ],
 )
-def test_a_retry_after_that_cannot_be_read_is_survived(value: str) -> None:
+def test_a_retry_after_that_cannot_be_read_is_ignored(value: str) -> None:
     seconds = parse_retry_after(value)
     assert seconds is None or seconds >= 0
     assert type(error_of(httpx.Response(429, headers={"retry-after": value}))) is RealtimeKitRateLimitError
 
 
-def test_a_rate_limit_carries_what_was_asked_for() -> None:
+def test_a_rate_limit_error_holds_retry_after() -> None:
     error = error_of(httpx.Response(429, json=SHAPES["errors"](10_000), headers={"retry-after": "300"}))
     assert isinstance(error, RealtimeKitRateLimitError)
     assert error.retry_after == 300
@@ -247,11 +250,11 @@ def test_a_rate_limit_carries_what_was_asked_for() -> None:
         ("two https://h/f?s=SEKRET https://i/g?s=SEKRET", "https://i/g?"),
     ],
 )
-def test_a_url_is_told_without_its_query(text: str, expected: str) -> None:
+def test_a_url_is_shown_without_its_query(text: str, expected: str) -> None:
     for said in (strip_queries(text), str(error_of(httpx.Response(400, json={"message": text})))):
         assert "SEKRET" not in said
         assert expected in said
 
 
-def test_text_without_a_query_is_left_alone() -> None:
+def test_text_without_a_query_stays_as_it_is() -> None:
     assert strip_queries("really? https://h/f is fine, isn't it?") == "really? https://h/f is fine, isn't it?"

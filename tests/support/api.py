@@ -1,4 +1,4 @@
-"""What the tests of the API layer share: one app, answers, a way to play a flow, and both drivers behind one face."""
+"""What the tests of the API share: one app, its answers, and one driver that stands for either client."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from airflow_provider_realtimekit.api import client as client_module
 from airflow_provider_realtimekit.api.client import AsyncClient, Client, Credentials
 from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.api.retry import RetryPolicy
@@ -37,12 +35,12 @@ def no(status: int, message: str = "no", **headers: str) -> httpx.Response:
 
 
 def fresh(answer: httpx.Response) -> httpx.Response:
-    """Copy an answer: a driver marks the one it was given as read."""
+    """Copy an answer: a client marks the one that it was given as read."""
     return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
 def first_request(flow: Any) -> httpx.Request:
-    """The first thing that a flow would send; an error from here means that nothing was sent."""
+    """Return the first request of a flow. An error from here means that nothing was sent."""
     step = next(flow)
     assert isinstance(step, httpx.Request)
     return step
@@ -59,23 +57,23 @@ def finish(flow: Any, answer: httpx.Response) -> Any:
         flow.send(answer)
     except StopIteration as stop:
         return stop.value
-    raise AssertionError("the flow asks for more")
+    raise AssertionError("the flow sends a second request")
 
 
-def told(error: BaseException) -> str:
-    """All that a log would show of an error: text, repr, causes and contexts."""
+def shown(error: BaseException) -> str:
+    """Return all that a log could show of an error: text, repr, causes and contexts."""
     return "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
 
 
 def leaked(text: str, secret: str, width: int = 8) -> list[str]:
-    """Return the pieces of a secret that stand in a text, so that a cut or folded secret is found too."""
+    """Return the pieces of a secret that are in a text, so that a cut or folded secret is found too."""
     lines = [line for line in secret.splitlines() if not line.startswith("--")]
     pieces = [line[at : at + width] for line in lines for at in range(max(1, len(line) - width + 1))]
     return [piece for piece in pieces if piece in text]
 
 
 class Clock:
-    """Time that passes only by sleeping."""
+    """A clock that only sleeping moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -92,8 +90,8 @@ class Clock:
         self.sleep(seconds)
 
 
-class Face:
-    """One driver, synchronous or not, over an answering function; records what was sent and slept."""
+class Driver:
+    """A client, synchronous or not, with answers instead of a network. It records what was sent and slept."""
 
     def __init__(self, kind: str, clock: Clock) -> None:
         self.kind = kind
@@ -112,31 +110,31 @@ class Face:
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]
 
-    def answers(self, *answers: httpx.Response | type[httpx.RequestError] | Handler) -> Face:
-        """Answer one after the other; an error class is raised instead, a function answers all that follow."""
+    def answers(self, *answers: httpx.Response | type[httpx.RequestError] | Handler) -> Driver:
+        """Set the answers, in order. An error class is raised; a function answers all further requests."""
         self._answer = iter(answers)
         return self
 
     def run(self, flow: Any) -> Any:
         if self.kind == "sync":
-            with Client(self.credentials, self.policy, self._transport()) as client:
+            with Client(self.credentials, self.policy, self._transport(), self.clock.sleep) as client:
                 return client.run(flow)
 
         async def go() -> Any:
-            async with AsyncClient(self.credentials, self.policy, self._transport()) as client:
+            async with AsyncClient(self.credentials, self.policy, self._transport(), self.clock.asleep) as client:
                 return await client.run(flow)
 
         return asyncio.run(go())
 
     def walk(self, walk: Any, take: int | None = None) -> list[Any]:
-        """Take the first rows of a walk (all by default) and return their ids."""
+        """Return the ids of the first rows of a walk (all by default)."""
         if self.kind == "sync":
-            with Client(self.credentials, self.policy, self._transport()) as client:
+            with Client(self.credentials, self.policy, self._transport(), self.clock.sleep) as client:
                 rows = client.walk(walk)
                 return [row.id for row in islice(rows, take)]
 
         async def go() -> list[Any]:
-            async with AsyncClient(self.credentials, self.policy, self._transport()) as client:
+            async with AsyncClient(self.credentials, self.policy, self._transport(), self.clock.asleep) as client:
                 ids = []
                 rows = client.walk(walk)
                 async for row in rows:
@@ -162,8 +160,3 @@ class Face:
             raise answer(f"{request.url} said {request.headers}", request=request)
         self._answer = iter(lambda: answer, None)
         return fresh(answer(request))
-
-
-def patch_sleep(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=clock.sleep))
-    monkeypatch.setattr(client_module, "asyncio", SimpleNamespace(sleep=clock.asleep))
