@@ -67,11 +67,15 @@ class RecordingsAPI:
 
     @cached_property
     def url(self) -> str:
-        """The address of the app's recordings. Each request's "operation" names it in the metrics."""
+        """The address of the app's recordings."""
         return f"{self.base_url}/accounts/{self.account_id}/realtime/kit/{self.app_id}/recordings"
 
     def get_recording(self, recording_id: str) -> Flow[Recording]:
-        """Fetch a recording: ``GET …/recordings/{recording_id}``."""
+        """Fetch a recording: ``GET …/recordings/{recording_id}``.
+
+        :raises RealtimeKitNotFoundError: when the API does not know it
+        """
+        # Nothing sends "operation": the metrics name the request by it.
         url = f"{self.url}/{check_identifier('recording_id', recording_id)}"
         response = yield httpx.Request("GET", url, extensions={"operation": "get"})
         return parse_recording(response)
@@ -88,23 +92,33 @@ class RecordingsAPI:
         return parse_active_recording(response), parse_date(response.headers.get("date"))
 
     def pause_recording(self, recording_id: str) -> Flow[Recording]:
-        """Pause a recording: ``PUT …/recordings/{recording_id}`` with ``pause``."""
+        """Pause a recording: ``PUT …/recordings/{recording_id}`` with ``pause``.
+
+        :raises RealtimeKitAPIError: when the API refuses, since the recording has another status, say
+        """
         return self._act(recording_id, Action.PAUSE)
 
     def resume_recording(self, recording_id: str) -> Flow[Recording]:
-        """Resume a paused recording: ``PUT …/recordings/{recording_id}`` with ``resume``."""
+        """Resume a paused recording: ``PUT …/recordings/{recording_id}`` with ``resume``.
+
+        :raises RealtimeKitAPIError: when the API refuses, since the recording has another status, say
+        """
         return self._act(recording_id, Action.RESUME)
 
     def stop_recording(self, recording_id: str) -> Flow[Recording]:
-        """Stop a recording: ``PUT …/recordings/{recording_id}`` with ``stop``."""
+        """Stop a recording: ``PUT …/recordings/{recording_id}`` with ``stop``.
+
+        :raises RealtimeKitAPIError: when the API refuses, since the recording has ended, say
+        """
         return self._act(recording_id, Action.STOP)
 
     def apply_action(self, recording_id: str, action: Action) -> Flow[Recording]:
-        """Apply an action, and return the recording once its status is one that the action leads to.
+        """Apply an action, and make sure of its effect: ``PUT …/recordings/{recording_id}``.
 
         After an error the recording is read: it may have the status all the same, since somebody else acted or only
         the answer was lost. While it is active without that status, the action is sent again, three times in all.
 
+        :param action: :class:`~.models.Action`
         :raises RecordingStateError: when the action failed and the recording does not have the status
         """
         for pause in _ACTION_PAUSES:
@@ -289,7 +303,7 @@ def _read_started(data: Any, meeting_id: str) -> Recording:
     try:
         return Recording.model_validate(data)
     except ValidationError:
-        # It was probably started all the same. What can find it decides by the cause that the API did answer.
+        # The start probably took effect. The cause says that the API answered, so that a search can be short.
         error = RealtimeKitResponseError("the API accepted the start, but its answer holds no recording: it has no id")
         raise _outcome_unknown(str(error), meeting_id) from error
 
