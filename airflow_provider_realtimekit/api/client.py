@@ -6,7 +6,6 @@ Both send a flow's requests in the same way: wait for the rate limiter, send, as
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -35,16 +34,6 @@ from airflow_provider_realtimekit.redaction import redact_error
 TLS = httpx.create_ssl_context()
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, the only one that plain http is allowed to."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 @dataclass(frozen=True)
 class Credentials:
     """The checked fields of a connection: token, account, app, address and limits.
@@ -70,19 +59,6 @@ class Credentials:
     def api(self) -> RecordingsAPI:
         """The flows for this app."""
         return RecordingsAPI(self.account_id, self.app_id, self.base_url, self.timeout)
-
-
-class BearerAuth(httpx.Auth):
-    """Adds the token at the moment of sending, so that no flow and no request of a flow holds it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Set the headers of a request that is about to be sent."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        request.headers["User-Agent"] = f"airflow-provider-realtimekit/{__version__}"
-        yield request
 
 
 class _FlowRunner:
@@ -140,6 +116,9 @@ class _FlowRunner:
                         retry_after=wait,
                     )
                 yield wait
+            # Set here and not by the flow, which knows no token. `send` ignores the headers of the httpx client.
+            request.headers["Authorization"] = f"Bearer {self._token}"
+            request.headers["User-Agent"] = f"airflow-provider-realtimekit/{__version__}"
             outcome = yield request
             if outcome is None:
                 raise TypeError("a client must send the answer to a request, or the error, into the flow")
@@ -183,9 +162,7 @@ class Client(_FlowRunner):
     ) -> None:
         super().__init__(credentials, policy)
         self._sleep = sleep
-        self._http = httpx.Client(
-            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=TLS
-        )
+        self._http = httpx.Client(timeout=credentials.timeout, transport=transport, verify=TLS)
 
     def run(self, flow: Flow[T], *, polling: bool = False) -> T:
         """Run a flow and return its result.
@@ -237,9 +214,7 @@ class AsyncClient(_FlowRunner):
     ) -> None:
         super().__init__(credentials, policy)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(
-            auth=BearerAuth(credentials.token), timeout=credentials.timeout, transport=transport, verify=TLS
-        )
+        self._http = httpx.AsyncClient(timeout=credentials.timeout, transport=transport, verify=TLS)
 
     async def run(self, flow: Flow[T], *, polling: bool = False) -> T:
         """Run a flow and return its result.

@@ -8,13 +8,15 @@ recording once, and ends on an empty page, on a page without anything new, or wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from pydantic import ValidationError
 
+from airflow_provider_realtimekit.api.flow import Flow
+from airflow_provider_realtimekit.api.responses import parse_body
 from airflow_provider_realtimekit.exceptions import RealtimeKitResponseError
 from airflow_provider_realtimekit.models import ListQuery, Recording
 
@@ -74,19 +76,19 @@ class PageWalk:
     """The state of one walk through a list.
 
     :param query: the filters
-    :param fetch: returns the flow that fetches the page with some parameters
+    :param url: the address of the list
     """
 
     query: ListQuery
-    fetch: Callable[[Mapping[str, Any]], Generator[httpx.Request | float, httpx.Response, Page]]
+    url: str
     is_done: bool = False
     _seen_ids: set[str] = field(default_factory=set)
     _returned: int = 0
     _page_number: int = 1
     _last_start_offset: int | None = None
 
-    def next_page(self) -> Generator[httpx.Request | float, httpx.Response, Page]:
-        """Return the flow that fetches the next page."""
+    def next_page(self) -> Flow[Page]:
+        """Fetch the next page: ``GET …/recordings``."""
         query = self.query
         is_filtered_here = bool(query.status)
         parameters: dict[str, Any] = {
@@ -103,7 +105,9 @@ class PageWalk:
             # sent; of several, the rows are filtered here.
             "status": next(iter(query.status)) if query.status and len(query.status) == 1 else None,
         }
-        return self.fetch({key: value for key, value in parameters.items() if value is not None})
+        given = {key: value for key, value in parameters.items() if value is not None}
+        body = parse_body((yield httpx.Request("GET", self.url, params=given, extensions={"operation": "list"})))
+        return Page.parse(body["data"], body.get("paging"))
 
     def accept(self, page: Page) -> list[Recording]:
         """Return the recordings of a page that are new and asked for, and decide whether the walk goes on.

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.headers import parse_date
-from airflow_provider_realtimekit.api.pagination import Page, PageWalk
+from airflow_provider_realtimekit.api.pagination import PageWalk
 from airflow_provider_realtimekit.api.responses import parse_active_recording, parse_body, parse_recording
 from airflow_provider_realtimekit.defaults import REQUEST_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
@@ -191,9 +191,7 @@ class RecordingsAPI:
         :raises StartOutcomeUnknownError: when no clear answer came; the recording may be running
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
-        request = StartRecordingRequest.checked(**arguments)
-        data, _ = yield from self._start("start", "", request)
-        return _read_started(data, request.meeting_id)
+        return (yield from self.send_start(StartRecordingRequest.checked(**arguments)))
 
     def start_track_recording(
         self,
@@ -215,9 +213,18 @@ class RecordingsAPI:
         :raises StartOutcomeUnknownError: when no clear answer came; the recording may be running
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
-        request = StartTrackRecordingRequest.checked(**arguments)
+        return (yield from self.send_start(StartTrackRecordingRequest.checked(**arguments)))
+
+    def send_start(self, request: StartRecordingRequest | StartTrackRecordingRequest) -> Flow[Recording]:
+        """Send a start whose arguments are checked: ``POST …/recordings``, or ``POST …/recordings/track``.
+
+        :raises StartOutcomeUnknownError: when no clear answer came; the recording may be running
+        """
+        if isinstance(request, StartRecordingRequest):
+            data, _ = yield from self._post_start("start", "", request)
+            return _read_started(data, request.meeting_id)
         began = pendulum.now("UTC")
-        data, response = yield from self._start("start_track", "/track", request)
+        data, response = yield from self._post_start("start_track", "/track", request)
         if isinstance(data, Mapping) and data:
             # Today's SDK reads data.recording.
             return _read_started(data.get("recording", data), request.meeting_id)
@@ -252,7 +259,7 @@ class RecordingsAPI:
         :raises RealtimeKitInputError: when a value is not allowed; nothing was sent
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
-        return PageWalk(ListQuery.checked(**arguments), self._fetch_page)
+        return PageWalk(ListQuery.checked(**arguments), self.url)
 
     def verify_token(self, path: str = "/user") -> Flow[bool]:
         """Whether Cloudflare knows the token: ``GET {path}/tokens/verify``.
@@ -262,17 +269,13 @@ class RecordingsAPI:
         response = yield httpx.Request("GET", f"{self.base_url}{path}/tokens/verify")
         return response.is_success
 
-    def _fetch_page(self, params: Mapping[str, Any]) -> Flow[Page]:
-        body = parse_body((yield httpx.Request("GET", self.url, params=params, extensions={"operation": "list"})))
-        return Page.parse(body["data"], body.get("paging"))
-
     def _act(self, recording_id: str, action: Action) -> Flow[Recording]:
         url = f"{self.url}/{check_identifier('recording_id', recording_id)}"
         body = {"action": action.value}
         response = yield httpx.Request("PUT", url, json=body, extensions={"operation": action.value})
         return parse_recording(response)
 
-    def _start(
+    def _post_start(
         self, operation: str, path: str, request: StartRecordingRequest | StartTrackRecordingRequest
     ) -> Flow[tuple[Any, httpx.Response]]:
         """Send a start; return the answer's data, and the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from airflow_provider_realtimekit.api.client import Credentials, is_loopback
+from airflow_provider_realtimekit.api.client import Credentials
 from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL
 from airflow_provider_realtimekit.connections.form import CONN_FIELDS
 from airflow_provider_realtimekit.defaults import POLLING_SHARE, REQUEST_TIMEOUT, RETRY_TIMEOUT
@@ -124,3 +125,13 @@ def _find_fault(text: str) -> str | None:
     except (ValueError, httpx.InvalidURL):
         return "is not a URL"
     return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, the only one that plain http is allowed to."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

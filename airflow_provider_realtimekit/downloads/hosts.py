@@ -11,7 +11,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from airflow_provider_realtimekit.api.client import TLS, is_loopback
+from airflow_provider_realtimekit.api.client import TLS
+from airflow_provider_realtimekit.connections.realtimekit import is_loopback
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 #: What a broken connection, or one that does not come about, is in Python.

@@ -101,7 +101,7 @@ class RealtimeKitStopRecordingOperator(_ActionOperator, WaitingOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Stop the recording, wait for its end if that is asked for, and return it as plain JSON."""
-        planned = self._plan_wait()
+        planned = self._plan_wait() if self.wait_for_completion else None
         recording_id = self._find_recording_id()
         if recording_id is None:
             self.log.info("Meeting %s has no active recording: nothing to stop", self.meeting_id)

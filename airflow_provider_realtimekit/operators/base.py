@@ -127,13 +127,11 @@ class WaitingOperator(RealtimeKitOperator):
         self.log.info("Recording %s is %s", result["id"], result["status"])
         return result
 
-    def _plan_wait(self) -> Wait | None:
-        """Return the wait that will follow, with its deadline; ``None`` if the task does not wait.
+    def _plan_wait(self) -> Wait:
+        """Return the wait that will follow, with its deadline.
 
         :raises RealtimeKitInputError: when the wait cannot be stored for the triggerer
         """
-        if not self.wait_for_completion:
-            return None
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
         wait = Wait(invoked_timeout=self.invoked_timeout, deadline=time.time() + self.timeout)

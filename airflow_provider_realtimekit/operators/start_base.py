@@ -78,7 +78,7 @@ class OwningOperator(WaitingOperator):
         """Start the recording, or use the one of an earlier try; then wait for its end if that is asked for."""
         from airflow_provider_realtimekit.start.checkpoint import CheckpointStore
 
-        planned = self._plan_wait()
+        planned = self._plan_wait() if self.wait_for_completion else None
         store = self._store = CheckpointStore(context, self.log)
         with self._stop_at_final_failure(store):
             recording = self._ensure(store)

@@ -236,10 +236,7 @@ class _Start:
         """Send the start, and once more if it had no effect; also return whether the recording is this task's own."""
         for was_sent_before in (False, True):
             try:
-                if self.spec.is_tracks:
-                    recording = yield from self.api.start_track_recording(**self.spec.arguments)
-                else:
-                    recording = yield from self.api.start_recording(**self.spec.arguments)
+                recording = yield from self.api.send_start(self.request)
                 # What a second start answers is not documented: perhaps the recording that is active already.
                 return recording, _is_invoked_between(recording, since - CLOCK_SLACK)
             except StartOutcomeUnknownError as error:
@@ -305,7 +302,7 @@ class _Start:
         except RealtimeKitError as error:
             self.spec.log(f"Whether another task recorded the meeting at the same time could not be checked: {error}")
             return recording
-        others = [row for row in rows if row.is_active and row.id != own.id and self._is_right_kind(row)]
+        others = [row for row in rows if row.id != own.id and row.is_active and self._is_right_kind(row)]
         first = min([own, *others], key=_by_invocation)
         if first is own:
             return recording
