@@ -323,6 +323,12 @@ class Airflow:
         if task.deferral:
             self._begin_trigger(task, task.deferral)
 
+    def lose_triggerer(self, name: str) -> None:
+        """Kill the triggerer, and start no other."""
+        self._tell("crash", "of the triggerer")
+        if trigger := self.tasks[name].trigger:
+            trigger.kill(signal.SIGKILL)
+
     def end_process(self, name: str) -> None:
         """Tell the worker's process to end, whatever its task is: a deploy, or its time after the task is over."""
         task = self.tasks[name]

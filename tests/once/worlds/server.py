@@ -52,7 +52,8 @@ class Start:
 class Fault:
     """How calls of an operation other than a start go wrong.
 
-    :param operation: ``active``, ``list``, ``get``, ``stop``
+    :param operation: ``active``, ``list``, ``get``, ``stop``, or one of these with `` after stop``, which counts only
+        calls after the first stop
     :param numbers: which calls of it, counted from 1
     :param answer: a status, ``reset``, ``no effect`` (a stop that is answered with 200 and does nothing), ``lie`` (the
         same, and the answer says UPLOADING) or ``slow`` (answered well, but late)
@@ -78,7 +79,8 @@ class Behaviour:
     :param has_date: whether answers carry ``Date``
     :param names: ``prefixed`` names of files, ``plain`` ones (the prefix is ignored) or ``null``
     :param active_shows: what ``active-recording`` shows when none is active: ``uploading`` (one that has just ended),
-        or the recording of ``another meeting``; ``None`` for 404, as the reference says
+        or the recording of another meeting, which names its meeting in ``meeting`` or in ``meeting_id``; ``None``
+        for 404, as the reference says
     :param latency: seconds that each other answer takes
     """
 
@@ -236,10 +238,11 @@ class Model:
                 return self.read(row, status)
         if self.behaviour.active_shows == "uploading" and own:
             return self.read(*own[-1])
-        if self.behaviour.active_shows == "another meeting":
+        if self.behaviour.active_shows in ("meeting", "meeting_id"):
             for row, status in rows:
                 if row.meeting != meeting and status in ACTIVE:
-                    return {**self.read(row, status), "meeting": {"id": row.meeting}}
+                    names = {"id": row.meeting} if self.behaviour.active_shows == "meeting" else row.meeting
+                    return {**self.read(row, status), self.behaviour.active_shows: names}
         return None
 
     def list(self, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -424,7 +427,8 @@ class Server:
     def _answer_start(
         self, request: Request, kind: int | str, begun: list[Recording], refused: list[Recording], start: Start
     ) -> None:
-        if kind == "reset":
+        if kind == "reset" or (kind == "ok" and not begun):
+            # An answer to a start that never acted: nobody waits for it any more.
             request.connection.reset()
         elif kind in ("ok", "theirs"):
             row = (begun or refused)[0]
@@ -442,10 +446,12 @@ class Server:
     # Everything else
 
     def _fault(self, operation: str) -> Fault | None:
-        number = self.model.number(operation)
-        self._tell(f"{operation} {number} received", "")
+        numbers = {operation: self.model.number(operation)}
+        self._tell(f"{operation} {numbers[operation]} received", "")
+        if "stop" in self.model.counts:
+            numbers[f"{operation} after stop"] = self.model.number(f"{operation} after stop")
         faults = self.behaviour.faults
-        return next((fault for fault in faults if fault.operation == operation and number in fault.numbers), None)
+        return next((fault for fault in faults if numbers.get(fault.operation) in fault.numbers), None)
 
     def _act(self, request: Request, recording_id: str) -> None:
         action = str(request.body.get("action"))

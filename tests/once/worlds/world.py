@@ -123,6 +123,10 @@ class Story:
         """Restart the triggerer."""
         self.world.airflow.restart_triggerer(name)
 
+    def lose_triggerer(self, name: str) -> None:
+        """Kill the triggerer."""
+        self.world.airflow.lose_triggerer(name)
+
     def others_start(self, meeting: str = MEETING, reason: str = "API_CALL") -> None:
         """Have somebody else start a recording, if none runs."""
         if self.world.server.model.running(meeting) is None:
