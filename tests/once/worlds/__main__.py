@@ -68,9 +68,7 @@ def run_beside(chosen: argparse.Namespace) -> list[str]:
     command += ["--log"] * chosen.log + ["--all-logs"] * chosen.all_logs
 
     def share(number: int) -> list[str]:
-        process = subprocess.Popen(
-            [*command, "--share", f"{number}/{chosen.jobs}"], stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen([*command, "--share", f"{number}/{chosen.jobs}"], stdout=subprocess.PIPE, text=True)
         assert process.stdout
         lines = []
         for line in process.stdout:

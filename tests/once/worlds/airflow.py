@@ -135,7 +135,8 @@ class Airflow:
                 task.try_number += 1
                 task.xcom = None
             self._set(task, "running", f"try {task.try_number} of {task.max_tries + 1}")
-            self._tell(f"{task.name} try {task.try_number}", "")
+            if resumes is None:
+                self._tell(f"{task.name} try {task.try_number}", "")
             suffix = f"{task.try_number}{'r' if resumes else ''}"
             task.worker = self._start(task, suffix, {"do": "try", "resumes": resumes, **self._describe(task)})
 

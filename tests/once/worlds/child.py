@@ -61,10 +61,19 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line."""
         with suppress(Exception):
-            text = record.getMessage()
-            if record.exc_info:
-                text += "\n" + "".join(traceback.format_exception(*record.exc_info))
-            self._world.send({"do": "log", "line": f"{record.levelname} {text}"[:4000]})
+            lines = [f"{record.levelname} {record.getMessage()}"]
+            if record.exc_info and record.exc_info[1]:
+                lines += shorten(record.exc_info[1])
+            for line in lines:
+                self._world.send({"do": "log", "line": line[:1000]})
+
+
+def shorten(error: BaseException) -> list[str]:
+    """Return where in the package an error came from, and what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "airflow_provider_realtimekit" in frame.filename]
+    lines = [f"  {frame.filename.rpartition('realtimekit/')[2]}:{frame.lineno} {frame.name}" for frame in ours]
+    return [*lines, *"".join(traceback.format_exception_only(error)).splitlines()]
 
 
 def make_task_instance(spec: dict[str, Any]) -> Any:

@@ -55,8 +55,9 @@ class Fault:
     :param operation: ``active``, ``list``, ``get``, ``stop``, or one of these with `` after stop``, which counts only
         calls after the first stop
     :param numbers: which calls of it, counted from 1
-    :param answer: a status, ``reset``, ``no effect`` (a stop that is answered with 200 and does nothing), ``lie`` (the
-        same, and the answer says UPLOADING) or ``slow`` (answered well, but late)
+    :param answer: a status, ``reset``, ``html`` (200 with a page of a proxy), ``false`` (200 that says it did not
+        succeed), ``no effect`` (a stop that is answered with 200 and does nothing), ``lie`` (the same, and the answer
+        says UPLOADING) or ``slow`` (answered well, but late)
     :param seconds: how long the answer takes
     """
 
@@ -458,8 +459,10 @@ class Server:
         fault = self._fault(action)
         row = next((row for row in self.model.recordings if row.id == recording_id), None)
         does = fault is None or fault.answer == "slow"
-        self._tell(f"{action}", f"of recording {int(recording_id[:8])} by {request.who}, {fault.answer if fault else 'done'}")
-        if fault is not None and (isinstance(fault.answer, int) or fault.answer == "reset"):
+        self._tell(
+            f"{action}", f"of recording {int(recording_id[:8])} by {request.who}, {fault.answer if fault else 'done'}"
+        )
+        if fault is not None and fault.answer not in ("no effect", "lie", "slow"):
             self._fail(request, fault)
         elif row is None:
             self._answer(request, 404, _NOT_FOUND)
@@ -498,6 +501,10 @@ class Server:
     def _fail(self, request: Request, fault: Fault) -> None:
         if fault.answer == "reset":
             self.clock.after(fault.seconds, request.connection.reset)
+        elif fault.answer == "html":
+            self._answer(request, 200, "<html>welcome</html>", fault.seconds)
+        elif fault.answer == "false":
+            self._answer(request, 200, {"success": False, "error": {"code": 400, "message": "no"}}, fault.seconds)
         else:
             self._answer(request, int(fault.answer), f"<html>{fault.answer}</html>", fault.seconds)
 

@@ -4,14 +4,16 @@ The world writes its time, in seconds, into a shared file. A wait that has an en
 blocks in the kernel until the world says so. So the world sees in ``/proc`` whether a process has anything to do, and
 moves its time on only when none has: no time passes while Python computes, however busy the machine is.
 
-Not covered: a timeout given to ``Lock.acquire`` and to ``queue.SimpleQueue.get``. They last real seconds.
+Not covered: a timeout given to ``Lock.acquire`` or ``queue.SimpleQueue.get`` lasts real seconds, and ``time.strftime``
+without a time shows the real one.
 """
 
 from __future__ import annotations
 
 import _thread
+import calendar
 import ctypes
-import datetime
+import datetime as dt
 import gc
 import itertools
 import json
@@ -121,8 +123,8 @@ def enter(clock: str, path: str, skew: float) -> World:
     """Live in a world from now on: to be called once, in a process with one thread."""
     global _world
     _world = World(clock, path, skew)
-    shown = (time.time(), datetime.datetime.now(datetime.UTC).timestamp(), datetime.datetime.now().timestamp())
-    if max(shown) - min(shown) > 1e-3 or abs(shown[0] - EPOCH - skew - _world.now) > 1e-3:
+    shown = (time.time(), dt.datetime.now(dt.UTC).timestamp(), float(calendar.timegm(time.gmtime())))
+    if max(shown) - min(shown) > 1.1 or abs(shown[0] - EPOCH - skew - _world.now) > 1e-3:
         raise RuntimeError(f"not every clock shows the world's time: {shown}")
     return _world
 
@@ -135,6 +137,10 @@ def _monotonic() -> float:
     return _real_monotonic() if _world is None else _MONOTONIC + _world.now
 
 
+def _at_now(real: Callable[[float], Any]) -> Callable[..., Any]:
+    return lambda seconds=None: real(_wall() if seconds is None else seconds)
+
+
 def _sleep(seconds: float) -> None:
     if _world is None:
         _real_sleep(seconds)
@@ -145,12 +151,12 @@ def _sleep(seconds: float) -> None:
         over.acquire()
 
 
-def _now(cls: type[datetime.datetime], tz: datetime.tzinfo | None = None) -> datetime.datetime:
+def _now(cls: type[dt.datetime], tz: dt.tzinfo | None = None) -> dt.datetime:
     return cls.fromtimestamp(_wall(), tz)
 
 
-def _utcnow(cls: type[datetime.datetime]) -> datetime.datetime:
-    return cls.fromtimestamp(_wall(), datetime.UTC).replace(tzinfo=None)
+def _utcnow(cls: type[dt.datetime]) -> dt.datetime:
+    return cls.fromtimestamp(_wall(), dt.UTC).replace(tzinfo=None)
 
 
 def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
@@ -284,6 +290,8 @@ def install() -> None:
     for name, clock in (("time", _wall), ("monotonic", _monotonic), ("perf_counter", _monotonic)):
         setattr(time, name, clock)
         setattr(time, f"{name}_ns", lambda clock=clock: int(clock() * 1e9))
+    for name in ("gmtime", "localtime"):
+        setattr(time, name, _at_now(getattr(time, name)))
     time.sleep = _sleep
     threading._time = _monotonic  # type: ignore[attr-defined]
     threading.Condition.wait = _wait  # type: ignore[method-assign]
@@ -296,6 +304,6 @@ def install() -> None:
     signal.setitimer = _setitimer
     signal.alarm = _set_alarm
     # A type written in C takes no new attributes, but its dictionary does.
-    attributes = gc.get_referents(datetime.datetime.__dict__)[0]
+    attributes = gc.get_referents(dt.datetime.__dict__)[0]
     attributes["now"], attributes["utcnow"] = classmethod(_now), classmethod(_utcnow)
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime.datetime))
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(dt.datetime))

@@ -31,7 +31,7 @@ MEETING = "meeting-1"
 class Step:
     """Something that happens in a story.
 
-    :param on: the event that it follows, as the log of a world names them (``begin``, ``start 1 received``, ``a try 2``)
+    :param on: the event that it follows, as a world's log names them: ``begin``, ``start 1 received``, ``a try 2``
     :param does: a method of :class:`Story`, and its arguments
     :param after: seconds after the event; 0 is before anybody else does anything
     """
@@ -320,7 +320,7 @@ class World:
         readers: dict[Any, Callable[[], None]] = {
             **self.server.sockets,
             self._listener: self._accept,
-            self._output: self._print,
+            self._output: lambda: None,
             self.zygote.stdout: lambda: None,
             **{stranger: lambda stranger=stranger: self._meet(stranger) for stranger in self._strangers},
             **{
@@ -330,6 +330,8 @@ class World:
             },
         }
         ready, _, _ = select.select(list(readers), [], [], seconds)
+        # First, so that what a process printed stands before what it did next.
+        self._print()
         for stream in readers:
             if stream in ready and stream is not self.zygote.stdout:
                 readers[stream]()
@@ -340,7 +342,10 @@ class World:
         return bool(ready or ended)
 
     def _print(self) -> None:
-        lines = os.read(self._output, 1 << 16).decode(errors="replace").splitlines()
+        try:
+            lines = os.read(self._output, 1 << 16).decode(errors="replace").splitlines()
+        except BlockingIOError:
+            return
         self.log += [f"{self.clock.now:8.2f}      {line}" for line in lines]
 
     def _accept(self) -> None:
