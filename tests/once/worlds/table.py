@@ -14,11 +14,11 @@ from tests.once.worlds.airflow import Settings, TaskSpec
 from tests.once.worlds.server import Behaviour, Fault, Start
 from tests.once.worlds.world import MEETING, Expected, Row, Step
 
-WORKER = {"wait_for_completion": True, "deferrable": False, "poll_interval": 5, "timeout": 3600}
+WORKER = {"wait_for_completion": True, "deferrable": False, "poll_interval": 15, "timeout": 3600}
 TRIGGERER = {**WORKER, "deferrable": True}
 AT_ONCE = {"wait_for_completion": False}
 BOTH = {"worker": WORKER, "triggerer": TRIGGERER}
-OLD = Settings(version="3.1")
+NEW, OLD = Settings(version="3.3"), Settings(version="3.1")
 
 FAILED, SUCCESS = Expected("failed"), Expected("success")
 # A recording that appears up to 40 seconds late may run beside another one until it is found and stopped.
@@ -47,7 +47,7 @@ def make(
     name: str,
     *story: Step,
     how: dict[str, Any] = WORKER,
-    settings: Settings = Settings(),
+    settings: Settings = NEW,
     expected: Expected = SUCCESS,
     retries: int = 1,
     tracks: bool = False,
@@ -348,7 +348,7 @@ def given_up() -> Iterator[Row]:
 def held_back() -> Iterator[Row]:
     """A start is held back by 429 for minutes; when it is sent at last, its worker dies."""
     kind = "held back"
-    for seconds, how, settings in ((100, WORKER, Settings()), (200, TRIGGERER, Settings()), (200, WORKER, OLD)):
+    for seconds, how, settings in ((100, WORKER, NEW), (200, TRIGGERER, NEW), (200, WORKER, OLD)):
         starts = (Start(429, answers_at=0.2, acts_at=None, retry_after=seconds), Start(answers_at=20), Start())
         died = Step("start 2 received", "crash", ("a",), 1)
         name = f"{seconds} s, {'triggerer' if how is TRIGGERER else 'worker'}, {settings.version}"
@@ -393,7 +393,7 @@ def two_tasks() -> Iterator[Row]:
         tasks = {name: TaskSpec({"meeting_id": MEETING, **how}) for name in ("a", "b")}
         name = f"{kind}: {number + 1}, {after} s apart, starts take {seconds[0]} and {seconds[1]} s, views {lag} s late"
         story = (RUN, Step("begin", "run", ("b",), after), leaves(250))
-        yield Row(name, kind, behaviour, Settings(), tasks, story, Expected(grace=45), 400)
+        yield Row(name, kind, behaviour, NEW, tasks, story, Expected(grace=45), 400)
 
 
 def cleared() -> Iterator[Row]:
