@@ -79,6 +79,7 @@ class Behaviour:
     :param has_invoked_time: whether recordings carry ``invoked_time``
     :param has_date: whether answers carry ``Date``
     :param names: ``prefixed`` names of files, ``plain`` ones (the prefix is ignored) or ``null``
+    :param named_after: seconds after which a recording shows its name
     :param active_shows: what ``active-recording`` shows when none is active: ``uploading`` (one that has just ended),
         or the recording of another meeting, which names its meeting in ``meeting`` or in ``meeting_id``; ``None``
         for 404, as the reference says
@@ -93,6 +94,7 @@ class Behaviour:
     has_invoked_time: bool = True
     has_date: bool = True
     names: str = "prefixed"
+    named_after: float = 0.0
     active_shows: str | None = None
     latency: float = 0.1
 
@@ -160,7 +162,7 @@ class Model:
         recording.history.append((now, "INVOKED"))
         self.recordings.append(recording)
         self.clock.after(_BEGINS, lambda: self._move(recording, "INVOKED", "RECORDING"))
-        self.tell("began", f"recording {number} of {meeting} by {owner} named {self.name_of(recording)}")
+        self.tell("began", f"recording {number} of {meeting} by {owner}, prefix {recording.prefix!r}")
         return recording
 
     def end(self, recording: Recording, by: str | None = None) -> None:
@@ -184,7 +186,7 @@ class Model:
 
     def name_of(self, recording: Recording) -> str | None:
         """Return the name of the file."""
-        if self.behaviour.names == "null":
+        if self.behaviour.names == "null" or self.clock.now < recording.began + self.behaviour.named_after:
             return None
         prefix = recording.prefix if self.behaviour.names == "prefixed" else ""
         name = f"{recording.meeting}_{int(recording.began * 1000)}.{'webm' if recording.tracks else 'mp4'}"
