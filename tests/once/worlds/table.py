@@ -125,6 +125,19 @@ def gateway() -> Iterator[Row]:
         yield make(kind, name, leaves(300), tracks=True, starts=starts, expected=LATE, arguments=layers)
 
 
+def acted() -> Iterator[Row]:
+    """The start took effect and was answered badly; views show it at once, and a further start would take effect."""
+    kind = "acted"
+    several = {"allow_multiple_recordings": True}
+    for number, answer in enumerate((500, 502, "reset", "false")):
+        how = (WORKER, TRIGGERER)[number % 2]
+        starts = (Start(answer, answers_at=1), Start(checks="never"))
+        yield make(kind, f"{answer}, the meeting ends", leaves(200), how=how, starts=starts)
+        yield make(kind, f"{answer}, marked as failed", marks("failed"), how=how, starts=starts, expected=FAILED)
+        if answer != "false":
+            yield make(kind, f"{answer}, several allowed", leaves(200), how=how, starts=starts, arguments=several)
+
+
 def refused() -> Iterator[Row]:
     """The first start took effect without a clear answer; the second is refused, and no view shows the first yet."""
     kind = "refused"
@@ -451,6 +464,7 @@ def names() -> Iterator[Row]:
 KINDS = (
     undisturbed,
     gateway,
+    acted,
     refused,
     second_answered,
     others,
