@@ -89,7 +89,7 @@ class Task:
     worker: Process | None = None
     trigger: Process | None = None
     deferral: dict[str, Any] | None = None
-    #: What the worker does not get to know: it has lost its heartbeat.
+    #: Whether its worker has lost its heartbeat.
     is_lost: bool = False
     cleared_at: float | None = None
 
@@ -98,7 +98,7 @@ class Airflow:
     """What schedules, watches and ends the tasks.
 
     :param spawn: starts a process
-    :param tell: called with each event
+    :param log_event: called with each event
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Airflow:
         settings: Settings,
         tasks: dict[str, TaskSpec],
         spawn: Spawn,
-        tell: Callable[[str, str], None],
+        log_event: Callable[[str, str], None],
     ) -> None:
         self.clock = clock
         self.settings = settings
@@ -116,7 +116,7 @@ class Airflow:
         }
         self.clear_number = 0
         self._spawn = spawn
-        self._tell = tell
+        self._log_event = log_event
         self._processes = 0
 
     # What the scheduler does
@@ -136,7 +136,7 @@ class Airflow:
                 task.xcom = None
             self._set(task, "running", f"try {task.try_number} of {task.max_tries + 1}")
             if resumes is None:
-                self._tell(f"{task.name} try {task.try_number}", "")
+                self._log_event(f"{task.name} try {task.try_number}", "")
             suffix = f"{task.try_number}{'r' if resumes else ''}"
             task.worker = self._start(task, suffix, {"do": "try", "resumes": resumes, **self._describe(task)})
 
@@ -166,7 +166,7 @@ class Airflow:
 
     def _set(self, task: Task, state: str | None, why: str = "") -> None:
         task.state = state
-        self._tell(f"{task.name} {state or 'none'}", why)
+        self._log_event(f"{task.name} {state or 'none'}", why)
 
     def _retry_or_fail(self, task: Task, why: str) -> None:
         """Do what the scheduler does with a task whose worker is gone."""
@@ -179,28 +179,28 @@ class Airflow:
         else:
             self._set(task, "failed", why)
 
-    # What processes say
+    # What processes report
 
     def states(self) -> dict[str, str | None]:
         """Return the state of each task."""
         return {task.name: task.state for task in self.tasks.values()}
 
-    def keep(self, task: Task, serial: int, key: str, value: Any) -> bool:
+    def store(self, task: Task, serial: int, key: str, value: Any) -> bool:
         """Store what a process wants the next try to know; return whether it may."""
         if serial != task.serial:
-            self._tell(f"{task.name} store refused", str(value))
+            self._log_event(f"{task.name} store refused", str(value))
             return False
         task.stored += 1
         task.store[key] = value
-        self._tell(f"{task.name} stored", str(value))
-        self._tell(f"{task.name} store {task.stored}", "")
+        self._log_event(f"{task.name} stored", str(value))
+        self._log_event(f"{task.name} store {task.stored}", "")
         return True
 
     def report(self, task: Task, serial: int, said: dict[str, Any]) -> bool:
-        """Take a process's word on how its task ended; return whether Airflow believes it."""
+        """Set a task's state as its process reports it; return whether Airflow accepts that."""
         state = said["state"]
         if task.state != "running" or task.serial != serial:
-            self._tell(f"{task.name} report refused", f"{state}, but it is {task.state}: {said.get('error', '')}")
+            self._log_event(f"{task.name} report refused", f"{state}, but it is {task.state}: {said.get('error', '')}")
             return False
         if state == "success":
             task.xcom = said["result"]
@@ -232,9 +232,9 @@ class Airflow:
         self.clock.after(self.settings.triggers, begin)
 
     def fire(self, task: Task, process: str, event: Any) -> None:
-        """Take a trigger's event, and have the task go on."""
+        """Resume a task with its trigger's event."""
         if task.trigger is None or task.trigger.name != process or task.state != "deferred" or task.deferral is None:
-            self._tell(f"{task.name} event refused", str(event))
+            self._log_event(f"{task.name} event refused", str(event))
             return
         kwargs = {**task.deferral["kwargs"], "event": event}
         self._resume(task, {"method": task.deferral["method"], "kwargs": kwargs})
@@ -267,7 +267,7 @@ class Airflow:
     def mark(self, name: str, state: str) -> None:
         """Mark a task as failed or successful, as a person."""
         task = self.tasks[name]
-        self._tell("person", f"marks {name} as {state}")
+        self._log_event("person", f"marks {name} as {state}")
         was = task.state
         self._set(task, state, "a person said so")
         self._end(task, was)
@@ -278,7 +278,7 @@ class Airflow:
         :param schedules: seconds until the new try of a task that was not on a worker
         """
         task = self.tasks[name]
-        self._tell("person", f"clears {name}")
+        self._log_event("person", f"clears {name}")
         self.clear_number += 1
         task.cleared_at = self.clock.now
         task.serial += 1
@@ -300,25 +300,25 @@ class Airflow:
 
     def clear_another(self) -> None:
         """Clear another task of the same run."""
-        self._tell("person", "clears another task of the run")
+        self._log_event("person", "clears another task of the run")
         self.clear_number += 1
 
     def deploy(self, name: str, retries: int) -> None:
         """Deploy a DAG in which the task has another number of retries."""
-        self._tell("deploy", f"{name} has {retries} retries")
+        self._log_event("deploy", f"{name} has {retries} retries")
         self.tasks[name].retries = retries
 
     def crash(self, name: str) -> None:
         """Kill the worker's process."""
         task = self.tasks[name]
-        self._tell("crash", f"of {name}'s worker")
+        self._log_event("crash", f"of {name}'s worker")
         if task.worker:
             task.worker.kill(signal.SIGKILL)
 
     def restart_triggerer(self, name: str) -> None:
         """Kill the triggerer, and start another."""
         task = self.tasks[name]
-        self._tell("restart", "of the triggerer")
+        self._log_event("restart", "of the triggerer")
         if task.trigger:
             task.trigger.kill(signal.SIGKILL)
         if task.deferral:
@@ -326,14 +326,14 @@ class Airflow:
 
     def lose_triggerer(self, name: str) -> None:
         """Kill the triggerer, and start no other."""
-        self._tell("crash", "of the triggerer")
+        self._log_event("crash", "of the triggerer")
         if trigger := self.tasks[name].trigger:
             trigger.kill(signal.SIGKILL)
 
     def end_process(self, name: str) -> None:
-        """Tell the worker's process to end, whatever its task is: a deploy, or its time after the task is over."""
+        """End the worker's process, whatever its task's state is: a deploy, or a process that outlives its task."""
         task = self.tasks[name]
-        self._tell("end", f"of the process of {name}")
+        self._log_event("end", f"of the process of {name}")
         if task.worker:
             self._terminate(task.worker)
 
@@ -349,15 +349,15 @@ class Airflow:
     def _terminate(self, worker: Process) -> None:
         def escalate() -> None:
             if worker.is_alive:
-                self._tell("SIGKILL", f"to {worker.name}")
+                self._log_event("SIGKILL", f"to {worker.name}")
                 worker.kill(signal.SIGKILL)
 
         if worker.is_alive:
-            self._tell("SIGTERM", f"to {worker.name}")
+            self._log_event("SIGTERM", f"to {worker.name}")
             worker.kill(signal.SIGTERM)
             self.clock.after(_ESCALATES, escalate)
 
     def _cancel(self, trigger: Process | None, *, is_kill: bool) -> None:
         if trigger is not None and trigger.is_alive:
-            self._tell("cancel", f"of {trigger.name}, {'by a person' if is_kill else 'without on_kill'}")
+            self._log_event("cancel", f"of {trigger.name}, {'by a person' if is_kill else 'without on_kill'}")
             trigger.say({"do": "cancel", "is_kill": is_kill})

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.once.worlds.airflow import Settings, TaskSpec
-from tests.once.worlds.server import Behaviour, Fault, Start
-from tests.once.worlds.world import MEETING, Expected, Row, Step
+from tests.once.worlds.model import Behaviour, Fault, Start
+from tests.once.worlds.rows import MEETING, Expected, Row, Step
 
 WORKER = {"wait_for_completion": True, "deferrable": False, "poll_interval": 15, "timeout": 3600}
 TRIGGERER = {**WORKER, "deferrable": True}
@@ -45,7 +45,7 @@ def clears(on: str = "begin", after: float = 120, schedules: float | None = None
 def make(
     kind: str,
     name: str,
-    *story: Step,
+    *steps: Step,
     how: dict[str, Any] = WORKER,
     settings: Settings = NEW,
     expected: Expected = SUCCESS,
@@ -57,7 +57,8 @@ def make(
 ) -> Row:
     """Make a world of one task, which runs at the beginning."""
     task = TaskSpec({"meeting_id": MEETING, **how, **(arguments or {})}, tracks=tracks, retries=retries)
-    steps = story if any(step.does == "run" for step in story) else (RUN, *story)
+    if not any(step.does == "run" for step in steps):
+        steps = (RUN, *steps)
     return Row(f"{kind}: {name}", kind, Behaviour(**behaviour), settings, {"a": task}, steps, expected, lasts)
 
 
@@ -80,6 +81,14 @@ def undisturbed() -> Iterator[Row]:
     )
     yield make(kind, "worker dies", Step("begin", "crash", ("a",), 30), leaves(200))
     yield make(kind, "worker dies in the start", Step("start 1 received", "crash", ("a",), 0.3), leaves(200))
+    # The server would start a second one beside the one of somebody else.
+    lets = {"starts": (Start(checks="never"),), "expected": Expected(result="others")}
+    theirs, late = Step("begin", "others_start"), Step("begin", "run", ("a",), 10)
+    for where, how in {**BOTH, "at once": AT_ONCE}.items():
+        yield make(kind, f"{where}, others record already", theirs, late, leaves(200), how=how, **lets)
+    lets["expected"] = FAILED
+    fails = {"if_active": "fail"}
+    yield make(kind, "others record already, and it fails then", theirs, late, leaves(200), arguments=fails, **lets)
     yield make(kind, "at once", how=AT_ONCE, expected=Expected(goes_on=True))
     yield make(kind, "tracks", leaves(200), tracks=True)
 
@@ -100,7 +109,7 @@ def gateway() -> Iterator[Row]:
         yield make(kind, name, leaves(300), how=how, starts=(late, Start()), expected=LATE, arguments=several)
     for acts_at in (8, 40):
         late = Start(502, answers_at=1, acts_at=acts_at, checks="acts")
-        name = f"502, acts after {acts_at} s, looks then"
+        name = f"502, acts after {acts_at} s, checks then"
         yield make(kind, name, leaves(300), starts=(late, Start()), expected=LATE)
         late = Start(504, answers_at=1, acts_at=acts_at)
         name = f"504, acts after {acts_at} s, 3.1"
@@ -188,11 +197,11 @@ def others() -> Iterator[Row]:
         "the meeting ends": ((leaves(200),), theirs),
     }
     for number, (doubt, start) in enumerate(doubts.items()):
-        for end, (story, expected) in ends.items():
+        for end, (steps, expected) in ends.items():
             if doubt == "502" or end != "the meeting ends":
                 how = (WORKER, TRIGGERER)[number % 2]
                 starts = (start, Start(refusal=(409, "theirs")[number % 2]))
-                yield make(kind, f"{doubt}, {end}", others_start, *story, how=how, starts=starts, expected=expected)
+                yield make(kind, f"{doubt}, {end}", others_start, *steps, how=how, starts=starts, expected=expected)
     for where, how in BOTH.items():
         # Theirs is not to be seen yet when the second start is answered with it.
         starts = (doubts["502"], Start(refusal="theirs"))
@@ -250,12 +259,12 @@ def clocks() -> Iterator[Row]:
 def active_view() -> Iterator[Row]:
     """``active-recording`` shows a recording that has ended, or another meeting's."""
     kind = "active view"
-    story = (Step("begin", "others_start"), Step("begin", "others_stop", after=10))
+    steps = (Step("begin", "others_start"), Step("begin", "others_stop", after=10))
     for where, how in {**BOTH, "at once": AT_ONCE}.items():
         expected = Expected(goes_on=where == "at once")
         run = Step("begin", "run", ("a",), 14)
         name = f"{where}, one that uploads"
-        yield make(kind, name, *story, run, leaves(1 if where == "at once" else 200), how=how,
+        yield make(kind, name, *steps, run, leaves(1 if where == "at once" else 200), how=how,
                    active_shows="uploading", expected=expected)  # fmt: skip
         elsewhere = Step("begin", "others_start", ("meeting-2",))
         run = Step("begin", "run", ("a",), 5)
@@ -271,10 +280,10 @@ def stop_without_effect() -> Iterator[Row]:
     for where, how in BOTH.items():
         for answer in ("no effect", "lie"):
             faults = (Fault("stop", (1,), answer),)
-            told = f"{where}, {answer}"
-            yield make(kind, f"{told}, marked as failed", marks("failed"), how=how, faults=faults, expected=FAILED)
-            yield make(kind, f"{told}, cleared", clears(after=60), leaves(250), how=how, faults=faults)
-            name = f"{told}, out of time"
+            which = f"{where}, {answer}"
+            yield make(kind, f"{which}, marked as failed", marks("failed"), how=how, faults=faults, expected=FAILED)
+            yield make(kind, f"{which}, cleared", clears(after=60), leaves(250), how=how, faults=faults)
+            name = f"{which}, out of time"
             yield make(kind, name, how=how, faults=faults, arguments={"timeout": 60}, expected=FAILED)
         for answer in (502, "reset", "html", "false", 409):
             faults = (Fault("stop", (1,), answer), Fault("get after stop", (1,), answer))
@@ -309,7 +318,7 @@ def killed_in_start() -> Iterator[Row]:
 
 
 def killed_in_doubt() -> Iterator[Row]:
-    """A person ends the task while it looks what came of a start; a further start must not be sent."""
+    """A person ends the task while it is in doubt whether its start took effect; a further start must not be sent."""
     kind = "killed in doubt"
     # A further start that is sent all the same would take longer than its process lives.
     again = Start(answers_at=8)
@@ -332,9 +341,9 @@ def killed_in_doubt() -> Iterator[Row]:
     yield make(kind, "502, acted, views are 5 s late", killed, starts=acted, expected=FAILED, **late)
 
 
-def given_up() -> Iterator[Row]:
-    """The first try gave up in its start; a person ends the next one while it looks, or others have started since."""
-    kind = "given up"
+def abandoned() -> Iterator[Row]:
+    """The first try ran out of time in its start; a person ends the next one early on, or others have started since."""
+    kind = "abandoned"
     lost = (Start(answers_at=90, acts_at=None), Start())
     limited = {"execution_timeout": 20}
     for where, how in BOTH.items():
@@ -358,9 +367,9 @@ def given_up() -> Iterator[Row]:
     yield make(kind, "acted, marked as failed in the next try", marks("failed", "a try 2", 4), expected=FAILED, **acted)
 
 
-def held_back() -> Iterator[Row]:
+def rate_limited() -> Iterator[Row]:
     """A start is held back by 429 for minutes; when it is sent at last, its worker dies."""
-    kind = "held back"
+    kind = "rate limited"
     for seconds, how, settings in ((100, WORKER, NEW), (200, TRIGGERER, NEW), (200, WORKER, OLD)):
         starts = (Start(429, answers_at=0.2, acts_at=None, retry_after=seconds), Start(answers_at=20), Start())
         died = Step("start 2 received", "crash", ("a",), 1)
@@ -371,9 +380,9 @@ def held_back() -> Iterator[Row]:
         yield make(kind, f"{name}, the meeting ends", died, leaves(350), lasts=500, **more)
 
 
-def told_late() -> Iterator[Row]:
-    """A start that does not wait ended well; its process is told to end afterwards."""
-    kind = "told to end late"
+def ended_late() -> Iterator[Row]:
+    """A start that does not wait ended well; its process is ended afterwards."""
+    kind = "ended late"
     for version in ("3.3", "3.1"):
         settings = Settings(version=version, lingers=60)
         for tracks in (False, True):
@@ -405,8 +414,8 @@ def two_tasks() -> Iterator[Row]:
         behaviour = Behaviour(starts=(first, second), list_lag=lag, active_lag=lag)
         tasks = {name: TaskSpec({"meeting_id": MEETING, **how}) for name in ("a", "b")}
         name = f"{kind}: {number + 1}, {after} s apart, starts take {seconds[0]} and {seconds[1]} s, views {lag} s late"
-        story = (RUN, Step("begin", "run", ("b",), after), leaves(250))
-        yield Row(name, kind, behaviour, NEW, tasks, story, Expected(grace=45), 400)
+        steps = (RUN, Step("begin", "run", ("b",), after), leaves(250))
+        yield Row(name, kind, behaviour, NEW, tasks, steps, Expected(grace=45), 400)
 
 
 def cleared() -> Iterator[Row]:
@@ -422,13 +431,13 @@ def cleared() -> Iterator[Row]:
         yield make(kind, f"{where}, deployed with fewer retries", deployed, clears(after=60), leaves(250), how=how)
         died = Step("begin", "crash", ("a",), 20)
         if how is WORKER:
-            story = (died, Step("begin", "deploy", ("a", 0), 50), clears(after=80), leaves(250))
-            yield make(kind, "deployed with fewer retries in the second try", *story, retries=2)
+            steps = (died, Step("begin", "deploy", ("a", 0), 50), clears(after=80), leaves(250))
+            yield make(kind, "deployed with fewer retries in the second try", *steps, retries=2)
     late = clears(after=60, schedules=8)
     yield make(kind, "triggerer, deployed with fewer retries, late", deployed, late, leaves(250), how=TRIGGERER)
     # The run's number of clears grows as well when another task of it is cleared.
-    story = (Step("begin", "crash", ("a",), 20), Step("begin", "clear_another", after=22), leaves(250))
-    yield make(kind, "only another task, while the worker is dead", *story)
+    steps = (Step("begin", "crash", ("a",), 20), Step("begin", "clear_another", after=22), leaves(250))
+    yield make(kind, "only another task, while the worker is dead", *steps)
     yield make(
         kind, "only another task, while deferred", Step("begin", "clear_another", after=20), leaves(250), how=TRIGGERER
     )
@@ -473,9 +482,9 @@ KINDS = (
     stop_without_effect,
     killed_in_start,
     killed_in_doubt,
-    given_up,
-    held_back,
-    told_late,
+    abandoned,
+    rate_limited,
+    ended_late,
     two_tasks,
     cleared,
     no_triggerer,

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
-from tests.once.worlds.judge import judge
+from tests.once.worlds.running import Result, start_worlds
 from tests.once.worlds.table import ROWS
-from tests.once.worlds.world import Row, World, Zygote
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a world watches its processes in /proc")
 
+Results = dict[str, Future[Result]]
+
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    """The process that forks the processes of all worlds."""
-    found = Zygote()
-    yield found
-    found.close()
+def results(request: pytest.FixtureRequest) -> Iterator[Results]:
+    """The results of the worlds that were chosen, which run side by side."""
+    chosen = {item.name for item in request.session.items}
+    rows = [row for row in ROWS if f"test_world[{row.name}]" in chosen]
+    with start_worlds(rows, jobs=os.cpu_count() or 1) as started:
+        yield started
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
-def test_world(zygote: Zygote, row: Row) -> None:
-    """Run a world, and have it judged."""
-    world = World(row, zygote)
-    world.run()
-    wrong = judge(world)
-    assert not wrong, "\n".join([*wrong, "the log of the world:", *world.log])
+@pytest.mark.parametrize("name", [row.name for row in ROWS])
+def test_world(results: Results, name: str) -> None:
+    """Wait for a world's result."""
+    result = results[name].result()
+    if result.violations:
+        pytest.fail("\n".join([*result.violations, "the log of the world:", *result.log]), pytrace=False)
 
 
 def test_names_are_unique() -> None:

@@ -7,228 +7,22 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.once.worlds import clock as clocks
-from tests.once.worlds.airflow import Airflow, Settings, Task, TaskSpec
+from tests.once.worlds.actions import Actions
+from tests.once.worlds.airflow import Airflow, Task
 from tests.once.worlds.clock import Clock
-from tests.once.worlds.server import Behaviour, Server
+from tests.once.worlds.processes import Process, Zygote
+from tests.once.worlds.rows import Row, Step
+from tests.once.worlds.server import Server
 
-_ROOT = Path(__file__).parents[3]
-#: Seconds of real time in which the processes of a world must come to rest.
+#: Seconds of real time in which the processes of a world must become idle.
 _PATIENCE = 30.0
-MEETING = "meeting-1"
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something that happens in a story.
-
-    :param on: the event that it follows, as a world's log names them: ``begin``, ``start 1 received``, ``a try 2``
-    :param does: a method of :class:`Story`, and its arguments
-    :param after: seconds after the event; 0 is before anybody else does anything
-    """
-
-    on: str
-    does: str
-    arguments: tuple[Any, ...] = ()
-    after: float = 0.0
-
-
-@dataclass(frozen=True)
-class Expected:
-    """How a world must end.
-
-    :param state: of each task in the end; ``None``: whatever it is
-    :param result: whose recording a task that succeeded names: ``ours``, ``others`` or ``any``
-    :param goes_on: whether a recording of ours goes on in the end
-    :param grace: for how many seconds two of ours may run at a time
-    :param may_be_left: whether a recording of ours may be left that nobody could know of
-    """
-
-    state: str | None = "success"
-    result: str = "ours"
-    goes_on: bool = False
-    grace: float = 15.0
-    may_be_left: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One world.
-
-    :param name: its name, unique
-    :param kind: the row of the table that it belongs to
-    :param tasks: by name
-    :param story: what happens
-    :param lasts: seconds
-    """
-
-    name: str
-    kind: str
-    behaviour: Behaviour
-    settings: Settings
-    tasks: dict[str, TaskSpec]
-    story: tuple[Step, ...]
-    expected: Expected
-    lasts: float = 600.0
-
-
-class Story:
-    """What may happen in a story."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def run(self, name: str) -> None:
-        """Run a task."""
-        self.world.airflow.run(name)
-
-    def mark(self, name: str, state: str) -> None:
-        """Mark a task as failed or successful."""
-        self.world.airflow.mark(name, state)
-
-    def clear(self, name: str, schedules: float | None = None) -> None:
-        """Clear a task."""
-        self.world.airflow.clear(name, schedules=schedules)
-
-    def clear_and_lose(self, name: str) -> None:
-        """Clear a task whose worker loses its heartbeat."""
-        self.world.airflow.clear_and_lose(name)
-
-    def clear_another(self) -> None:
-        """Clear another task of the run."""
-        self.world.airflow.clear_another()
-
-    def deploy(self, name: str, retries: int) -> None:
-        """Deploy the DAG with another number of retries."""
-        self.world.airflow.deploy(name, retries)
-
-    def crash(self, name: str) -> None:
-        """Kill a worker's process."""
-        self.world.airflow.crash(name)
-
-    def end_process(self, name: str) -> None:
-        """Tell a worker's process to end."""
-        self.world.airflow.end_process(name)
-
-    def restart_triggerer(self, name: str) -> None:
-        """Restart the triggerer."""
-        self.world.airflow.restart_triggerer(name)
-
-    def lose_triggerer(self, name: str) -> None:
-        """Kill the triggerer."""
-        self.world.airflow.lose_triggerer(name)
-
-    def others_start(self, meeting: str = MEETING, reason: str = "API_CALL") -> None:
-        """Have somebody else start a recording, if none runs."""
-        if self.world.server.model.running(meeting) is None:
-            self.world.server.model.begin(meeting, "others", prefix="theirs", reason=reason)
-
-    def others_stop(self, meeting: str = MEETING) -> None:
-        """Have somebody else stop what runs."""
-        if running := self.world.server.model.running(meeting):
-            self.world.server.model.end(running, by="others")
-
-    def leave(self, meeting: str = MEETING) -> None:
-        """End the meeting."""
-        self.world.server.model.leave(meeting)
-
-
-@dataclass(eq=False)
-class Process:
-    """A process of this world."""
-
-    name: str
-    pid: int
-    task: Task
-    channel: socket.socket | None = None
-    timers: set[int] = field(default_factory=set)
-    is_alive: bool = True
-
-    def kill(self, number: int) -> None:
-        """Send a signal."""
-        if self.is_alive:
-            os.kill(self.pid, number)
-
-    def say(self, message: dict[str, Any]) -> None:
-        """Send a message."""
-        if self.is_alive and self.channel is not None:
-            try:
-                self.channel.send(json.dumps(message).encode())
-            except OSError:
-                self.is_alive = False
-
-
-class Zygote:
-    """The process that has imported the package, and forks all others."""
-
-    def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="worlds-")
-        environment = {
-            **os.environ,
-            "AIRFLOW_HOME": self._home.name,
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "PYTHONHASHSEED": "0",
-            "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.once.worlds.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            cwd=_ROOT,
-            env=environment,
-        )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._stdin, self.stdout = self._process.stdin, self._process.stdout
-        self._said = b""
-        self.pid = int(self._read()["ready"])
-        #: What it said of processes that have ended.
-        self.ended: list[int] = []
-        self.directory = Path(self._home.name)
-
-    def _read(self) -> dict[str, Any]:
-        while b"\n" not in self._said:
-            data = self.stdout.read(1 << 16)
-            if not data:
-                raise RuntimeError("the process that forks all others has died")
-            self._said += data
-        line, _, self._said = self._said.partition(b"\n")
-        return dict(json.loads(line))
-
-    def fork(self, spec: dict[str, Any]) -> int:
-        """Start a process; return its id."""
-        self._stdin.write(json.dumps(spec).encode() + b"\n")
-        self._stdin.flush()
-        while "pid" not in (said := self._read()):
-            self.ended.append(said["exit"])
-        return int(said["pid"])
-
-    def collect(self) -> list[int]:
-        """Return which processes have ended."""
-        while b"\n" in self._said or select.select([self.stdout], [], [], 0)[0]:
-            self.ended.append(self._read()["exit"])
-        ended, self.ended = self.ended, []
-        return ended
-
-    def close(self) -> None:
-        """End it."""
-        self._stdin.close()
-        self._process.wait()
-        self.stdout.close()
-        self._home.cleanup()
 
 
 class World:
@@ -245,10 +39,10 @@ class World:
         self._directory = tempfile.TemporaryDirectory(prefix="world-", dir=zygote.directory)
         self._folder = Path(self._directory.name)
         self.clock = Clock(self._folder / "clock")
-        self.server = Server(self.clock, row.behaviour, self.tell)
-        self.airflow = Airflow(self.clock, row.settings, row.tasks, self._spawn, self.tell)
+        self.server = Server(self.clock, row.behaviour, self.log_event)
+        self.airflow = Airflow(self.clock, row.settings, row.tasks, self._spawn, self.log_event)
         self.processes: list[Process] = []
-        self._due = list(row.story)
+        self._due = list(row.steps)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(self._folder / "socket"))
         self._listener.listen(16)
@@ -261,27 +55,27 @@ class World:
     def run(self) -> None:
         """Run the world to its end."""
         try:
-            self.tell("begin", self.row.name)
+            self.log_event("begin", self.row.name)
             while True:
-                self._settle()
+                self._wait_until_idle()
                 if not self.clock.step(self.row.lasts):
                     break
         finally:
             self._close()
 
-    def tell(self, event: str, detail: str) -> None:
+    def log_event(self, event: str, detail: str) -> None:
         """Log an event, and do what follows on it."""
         self.log.append(f"{self.clock.now:8.2f}  {event}: {detail}" if detail else f"{self.clock.now:8.2f}  {event}")
         for step in [step for step in self._due if step.on == event]:
             self._due.remove(step)
-            act = getattr(Story(self), step.does)
+            act = getattr(Actions(self.airflow, self.server.model), step.does)
             if step.after:
                 self.clock.after(step.after, lambda act=act, step=step: act(*step.arguments))
             else:
                 act(*step.arguments)
 
     def unmet(self) -> list[Step]:
-        """Return the steps of the story that nothing led to."""
+        """Return the steps whose event never came."""
         return self._due
 
     # Processes
@@ -298,11 +92,11 @@ class World:
         pid = self.zygote.fork({**spec, **paths, "name": name, "connection": connection})
         process = Process(name, pid, task)
         self.processes.append(process)
-        self.tell("process", f"{name} begins")
+        self.log_event("process", f"{name} begins")
         return process
 
-    def _settle(self) -> None:
-        """Wait until no process has anything to do."""
+    def _wait_until_idle(self) -> None:
+        """Wait until no process has anything to do, and serve them meanwhile."""
         patience = time.monotonic() + _PATIENCE
         while True:
             if self._pump(0.0):
@@ -312,7 +106,7 @@ class World:
             if has_all and clocks.is_idle(pids) and not self._pump(0.0):
                 return
             if time.monotonic() > patience:
-                raise RuntimeError("\n".join([f"world {self.row.name} does not come to rest", *self.log]))
+                raise RuntimeError("\n".join([f"world {self.row.name} does not become idle", *self.log]))
             self._pump(0.0003)
 
     def _pump(self, seconds: float) -> bool:
@@ -324,7 +118,7 @@ class World:
             self.zygote.stdout: lambda: None,
             **{stranger: lambda stranger=stranger: self._meet(stranger) for stranger in self._strangers},
             **{
-                process.channel: lambda process=process: self._hear(process)
+                process.channel: lambda process=process: self._receive(process)
                 for process in self.processes
                 if process.channel is not None
             },
@@ -366,12 +160,12 @@ class World:
         if process is None:
             return
         while process.channel is not None and select.select([process.channel], [], [], 0)[0]:
-            self._hear(process)
+            self._receive(process)
         process.is_alive = False
-        self.tell("process", f"{process.name} has ended")
+        self.log_event("process", f"{process.name} has ended")
         self.airflow.exited(process.task, process)
 
-    def _hear(self, process: Process) -> None:
+    def _receive(self, process: Process) -> None:
         channel = process.channel
         assert channel is not None
         try:
@@ -407,14 +201,14 @@ class World:
         self.log.append(f"{self.clock.now:8.2f}      {process.name} | {message['line']}")
 
     def _on_states(self, process: Process, message: dict[str, Any]) -> dict[str, str | None]:
-        self.tell("state", f"told to {process.name}: {process.task.state}")
+        self.log_event("state", f"{process.task.state}, as {process.name} is answered")
         return self.airflow.states()
 
     def _on_get(self, process: Process, message: dict[str, Any]) -> Any:
         return process.task.store.get(message["key"])
 
     def _on_set(self, process: Process, message: dict[str, Any]) -> bool:
-        return self.airflow.keep(process.task, message["serial"], message["key"], message["value"])
+        return self.airflow.store(process.task, message["serial"], message["key"], message["value"])
 
     def _on_report(self, process: Process, message: dict[str, Any]) -> bool:
         return self.airflow.report(process.task, message["serial"], message["said"])

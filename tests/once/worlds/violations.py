@@ -5,16 +5,16 @@ from __future__ import annotations
 from itertools import combinations
 
 from tests.once.worlds.airflow import Task
-from tests.once.worlds.server import Recording
+from tests.once.worlds.model import Recording
 from tests.once.worlds.world import World
 
 
-def judge(world: World) -> list[str]:
+def find_violations(world: World) -> list[str]:
     """Return what is wrong, nothing if the world held."""
     rows = world.server.model.recordings
     expected = world.row.expected
     ours = [row for row in rows if row.owner != "others"]
-    wrong = [f"the story did not come to {step.on!r}" for step in world.unmet()]
+    wrong = [f"the event {step.on!r} never came" for step in world.unmet()]
     wrong += [f"recording {_name(row)} of others was stopped by {row.stopped_by}" for row in rows if _is_wronged(row)]
     for first, second in combinations(ours, 2):
         seconds = _overlap(first, second, world.row.lasts)
@@ -26,11 +26,11 @@ def judge(world: World) -> list[str]:
     if running and not expected.goes_on and not expected.may_be_left:
         wrong.append(f"recording {', '.join(map(_name, running))} was left running")
     for task in world.airflow.tasks.values():
-        wrong += _judge_task(task, rows, world)
+        wrong += _check_task(task, rows, world)
     return wrong
 
 
-def _judge_task(task: Task, rows: list[Recording], world: World) -> list[str]:
+def _check_task(task: Task, rows: list[Recording], world: World) -> list[str]:
     expected = world.row.expected
     if expected.state is not None and task.state != expected.state:
         return [f"task {task.name} is {task.state}, and should be {expected.state}"]
@@ -45,10 +45,11 @@ def _judge_task(task: Task, rows: list[Recording], world: World) -> list[str]:
         wrong.append(f"task {task.name} names recording {_name(named)}, which is {'ours' if is_ours else 'of others'}")
     if is_ours and named.stopped_by not in (None, "others"):
         wrong.append(f"task {task.name} names recording {_name(named)}, which was stopped")
-    # What nobody stopped was recorded.
+    # What none of our processes stopped was recorded.
     kept = [row for row in rows if row.owner != "others" and row.stopped_by in (None, "others")]
-    if is_ours and [row.id for row in kept] != [named.id]:
-        wrong.append(f"task {task.name} names recording {_name(named)}; recorded were {', '.join(map(_name, kept))}")
+    if [row.id for row in kept] != [named.id] * is_ours:
+        recorded = ", ".join(map(_name, kept)) or "none"
+        wrong.append(f"task {task.name} names recording {_name(named)}; recorded of ours: {recorded}")
     return wrong
 
 
