@@ -91,7 +91,6 @@ class Task:
     deferral: dict[str, Any] | None = None
     #: Whether its worker has lost its heartbeat.
     is_lost: bool = False
-    cleared_at: float | None = None
 
 
 class Airflow:
@@ -134,6 +133,7 @@ class Airflow:
             if resumes is None:
                 task.try_number += 1
                 task.xcom = None
+                task.is_lost = False
             self._set(task, "running", f"try {task.try_number} of {task.max_tries + 1}")
             if resumes is None:
                 self._log_event(f"{task.name} try {task.try_number}", "")
@@ -280,7 +280,6 @@ class Airflow:
         task = self.tasks[name]
         self._log_event("person", f"clears {name}")
         self.clear_number += 1
-        task.cleared_at = self.clock.now
         task.serial += 1
         was = task.state
         if was == "running":

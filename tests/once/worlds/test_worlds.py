@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,14 @@ def test_world(results: Results, name: str) -> None:
     result = results[name].result()
     if result.violations:
         pytest.fail("\n".join([*result.violations, "the log of the world:", *result.log]), pytrace=False)
+
+
+def test_world_is_independent() -> None:
+    """The server and the small Airflow import neither the package nor Airflow."""
+    code = "import sys, tests.once.worlds.running; print(*sys.modules)"
+    root = Path(__file__).parents[3]
+    printed = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert not {"airflow", "airflow_provider_realtimekit"} & {name.partition(".")[0] for name in printed.split()}
 
 
 def test_names_are_unique() -> None:
