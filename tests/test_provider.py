@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -149,17 +150,16 @@ print("OURS", *sorted(ours))
     assert not ours & {"models", "api", "hooks", "waiting", "emulator", "downloads", "start"}
 
 
-# The table of the rooms: a module may import from lower levels only.
-LEVELS = {
-    "exceptions": 0, "redaction": 0, "metrics": 0, "models": 0, "defaults": 0,
-    "api": 1,
-    "connections": 2, "start": 2, "downloads": 2,
-    "hooks": 3,
-    "waiting": 4,
-    "triggers": 5,
-    "extra_links": 6, "sensors": 6, "operators": 6, "transfers": 6,
-    "get_provider_info": 7,
-}  # fmt: skip
+ARCHITECTURE = Path(__file__).parent.parent / "docs" / "architecture.md"
+# The table of rooms, whose rows begin with: | level | `room` |
+ROOMS = re.findall(r"^\| (\d) \| `(\w+)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+LEVELS = {room: int(level) for level, room in ROOMS}
+
+
+def test_the_table_names_each_room_once() -> None:
+    """Nobody can forget to say where a new module belongs."""
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()} - {"__init__"}
+    assert sorted(room for _, room in ROOMS) == sorted(rooms)
 
 
 def imported(path: Path) -> set[str]:
