@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.exceptions import DownloadError, RecordingExpiredError
-from tests.download.support import MIB, Recorded, Store, fetch
+from tests.support.downloads import MIB, Recorded, Store, fetch
 from tests.tasks import when
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +139,7 @@ class StoreSuite:
 
     def test_killed_in_the_middle(self, store: Store, recorded: Recorded) -> None:
         recorded.spoil(rate=6 * MIB)
-        command = [sys.executable, "-m", "tests.download.one", recorded.id, store.destination]
+        command = [sys.executable, "-m", "tests.support.downloads", recorded.id, store.destination]
         with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
             wait_until(store.begun, process)
             process.kill()

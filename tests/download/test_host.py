@@ -21,7 +21,7 @@ from airflow_provider_realtimekit.downloads.links import Link, Signed
 from airflow_provider_realtimekit.downloads.progress import Progress
 from airflow_provider_realtimekit.downloads.stream import Access
 from airflow_provider_realtimekit.exceptions import DownloadError
-from tests.download.rude import Manner, RudeHost, rude_host
+from tests.support.file_host import Manner, RudeHost, rude_host
 
 KIB = 1 << 10
 

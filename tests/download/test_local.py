@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_realtimekit.downloads.sinks import open_sink
 from airflow_provider_realtimekit.exceptions import DownloadError
 from tests.download.suite import ROOT, StoreSuite, assert_absent
-from tests.download.support import MIB, Recorded, Store, fetch
+from tests.support.downloads import MIB, Recorded, Store, fetch
 
 
 class LocalStore(Store):
@@ -38,7 +38,7 @@ class TestLocalDisk(StoreSuite):
 
 def test_a_full_disk(store: LocalStore, recorded: Recorded) -> None:
     """The system lets the process write no larger file than half of it."""
-    command = [sys.executable, "-m", "tests.download.one", recorded.id, store.destination, str(10 * MIB)]
+    command = [sys.executable, "-m", "tests.support.downloads", recorded.id, store.destination, str(10 * MIB)]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=90, check=False)
     assert ran.returncode == 3, ran.stderr
     assert "DownloadError" in ran.stdout

@@ -15,8 +15,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from moto.server import ThreadedMotoServer
 
-from tests.download.stores.servers import azurite, free_port, sshd
-from tests.download.support import Store
+from tests.support.downloads import Store
+from tests.support.store_servers import azurite, free_port, sshd
 
 # It says goodbye when the tests, and the place where they log to, are gone.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
