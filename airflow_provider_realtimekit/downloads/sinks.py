@@ -18,7 +18,7 @@ from airflow_provider_realtimekit.redaction import strip_queries, truncate
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_realtimekit.downloads.drain import Sink
+    from airflow_provider_realtimekit.downloads.transfer import Sink
 
 _S3, _GCS, _AZURE = frozenset({"s3", "s3a"}), frozenset({"gs", "gcs"}), frozenset({"abfs", "abfss", "az", "adl"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -7,9 +7,7 @@ import time
 from dataclasses import dataclass, field
 from threading import Event
 
-from airflow_provider_realtimekit.downloads.facts import Facts, range_of, read_facts
-from airflow_provider_realtimekit.downloads.hosts import BROKEN, FileHost, Reply
-from airflow_provider_realtimekit.downloads.links import Link
+from airflow_provider_realtimekit.downloads.http import BROKEN, Facts, FileHost, Link, Reply, range_of, read_facts
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 _READ = 1 << 18

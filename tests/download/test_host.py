@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from airflow_provider_realtimekit.downloads import stream, transfer
-from airflow_provider_realtimekit.downloads.drain import Whole
-from airflow_provider_realtimekit.downloads.fetch import fetch_file
-from airflow_provider_realtimekit.downloads.links import Link, Signed
-from airflow_provider_realtimekit.downloads.progress import Progress
+from airflow_provider_realtimekit.downloads.http import Link, Signed
 from airflow_provider_realtimekit.downloads.stream import Access
+from airflow_provider_realtimekit.downloads.transfer import Progress, Whole, fetch_file
 from airflow_provider_realtimekit.exceptions import DownloadError
 from tests.support.file_host import Manner, RudeHost, rude_host
 

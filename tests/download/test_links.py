@@ -8,8 +8,8 @@ import pendulum
 import pytest
 from pydantic import SecretStr
 
-from airflow_provider_realtimekit.downloads.links import Link, Signed
-from airflow_provider_realtimekit.downloads.progress import Progress
+from airflow_provider_realtimekit.downloads.http import Link, Signed
+from airflow_provider_realtimekit.downloads.transfer import Progress
 
 
 class Api:

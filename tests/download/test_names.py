@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.downloads.destination import Destination, check_apart, common_home
-from airflow_provider_realtimekit.downloads.manifest import read_track_name
-from airflow_provider_realtimekit.downloads.recording import asset_uri
+from airflow_provider_realtimekit.downloads.recording import asset_uri, read_track_name
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.models import Recording
 

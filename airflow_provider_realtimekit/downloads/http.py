@@ -1,18 +1,24 @@
-"""Ask the hosts of files: one kept connection, redirects checked, and no link in any message.
-
-Python's own HTTP client, not httpx: it reads a body straight into a buffer, several times as fast, and logs nothing.
-"""
+"""How a file is requested from its host: signed URLs, connections, redirects, and what an answer says of the file."""
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Self
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from airflow_provider_realtimekit.api.client import TLS, is_loopback
 from airflow_provider_realtimekit.exceptions import DownloadError
+
+if TYPE_CHECKING:
+    import pendulum
+    from pydantic import SecretStr
 
 #: What a broken connection, or one that does not come about, is in Python.
 BROKEN = (OSError, HTTPException)
@@ -137,3 +143,129 @@ def _tunnel(url: httpx.URL, proxy: httpx.URL, timeout: float) -> HTTPConnection:
     headers = {"Proxy-Authorization": request.headers["Authorization"]} if credentials else {}
     connection.set_tunnel(url.host, url.port or 443, headers=headers)
     return connection
+
+
+# A link that dies sooner is not begun with: the host may check it at the start only, but clocks differ.
+_MARGIN_SECONDS = 60.0
+
+
+class Signed(NamedTuple):
+    """A link as the API gave it, and what it said of the file."""
+
+    url: SecretStr
+    expiry: pendulum.DateTime | None
+    announced: int | None
+
+
+class Link:
+    """A link that renews itself; safe to share between threads.
+
+    :param renew: asks the API for the file's link; raises when there is none any more
+    :param signed: the link to begin with
+    """
+
+    def __init__(self, renew: Callable[[], Signed], signed: Signed) -> None:
+        self._renew = renew
+        self._signed = signed
+        self._age = 0
+        self._lock = Lock()
+        self._asked_at_expiry: float | None = None
+
+    @property
+    def announced(self) -> int | None:
+        """The size in bytes that the API announced last, if it did."""
+        return self._signed.announced
+
+    def current(self) -> tuple[str, int]:
+        """Return the link to use now, and its age to name it by should it be refused."""
+        with self._lock:
+            if self._is_dying():
+                self._replace()
+            return self._signed.url.get_secret_value(), self._age
+
+    def refuse(self, age: int) -> None:
+        """Have the link renewed, unless somebody has done so since."""
+        with self._lock:
+            if age == self._age:
+                self._replace()
+
+    def refresh(self) -> None:
+        """Hear what the API says of the file now."""
+        with self._lock:
+            self._replace()
+
+    def _is_dying(self) -> bool:
+        expiry = self._signed.expiry
+        if expiry is None or expiry.timestamp() - time.time() > _MARGIN_SECONDS:
+            return False
+        # Some links cannot be renewed: one with the same expiry is asked for once only.
+        return self._asked_at_expiry != expiry.timestamp()
+
+    def _replace(self) -> None:
+        self._signed = self._renew()
+        self._age += 1
+        expiry = self._signed.expiry
+        self._asked_at_expiry = expiry.timestamp() if expiry else None
+
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\s*", re.IGNORECASE)
+
+
+class FileChangedError(Exception):
+    """The file is not the one that was begun."""
+
+
+@dataclass
+class Facts:
+    """A file as its host tells of it.
+
+    ``ranges`` is whether the host gives parts: so it says, and it has not failed to yet.
+    """
+
+    size: int | None
+    etag: str | None
+    modified: str | None
+    ranges: bool
+
+    @property
+    def validator(self) -> str | None:
+        """What to send as ``If-Range``; a weak ETag is not allowed there."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+
+    def check_same(self, reply: Reply, size: int | None, *, partial: bool) -> None:
+        """Make sure that an answer speaks of this file.
+
+        A partial answer to ``If-Range`` need not repeat the validators; a whole one must prove itself by them.
+
+        :raises FileChangedError: when it does not, or cannot
+        """
+        pairs = [(self.etag, reply.header("ETag")), (self.modified, reply.header("Last-Modified"))]
+        known = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
+        if any(ours != theirs for ours, theirs in known) or (not partial and not known):
+            raise FileChangedError
+        self.size = size if self.size is None else self.size
+        if size is not None and size != self.size:
+            raise FileChangedError
+
+
+def read_facts(reply: Reply) -> Facts:
+    """Read the facts off the answer that holds the whole file."""
+    accepts = (reply.header("Accept-Ranges") or "").strip().lower()
+    encoded = reply.header("Transfer-Encoding") is not None
+    facts = Facts(
+        size=None if encoded else reply.number("Content-Length"),
+        etag=reply.header("ETag"),
+        modified=reply.header("Last-Modified"),
+        ranges=accepts != "none",
+    )
+    facts.ranges = facts.ranges and facts.validator is not None
+    return facts
+
+
+def range_of(reply: Reply) -> tuple[int, int, int | None] | None:
+    """Return first byte, the one after the last, and the file's size, of a partial answer; None where it is unclear."""
+    found = _CONTENT_RANGE.fullmatch(reply.header("Content-Range") or "")
+    if found is None:
+        return None
+    first, last, total = found.groups()
+    return int(first), int(last) + 1, None if total == "*" else int(total)
