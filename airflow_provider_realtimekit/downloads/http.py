@@ -1,4 +1,4 @@
-"""How a file is requested from its host: signed URLs, connections, redirects, and what an answer says of the file."""
+"""How a file is requested from its host: signed URLs and their renewal, redirects, proxies, and what an answer says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -20,252 +20,245 @@ if TYPE_CHECKING:
     import pendulum
     from pydantic import SecretStr
 
-#: What a broken connection, or one that does not come about, is in Python.
-BROKEN = (OSError, HTTPException)
+#: What Python raises when a connection cannot be opened, or breaks.
+CONNECTION_ERRORS = (OSError, HTTPException)
 
+# A URL that expires sooner is renewed before it is used. Hosts check the expiry when a request begins, and the clocks
+# of host and worker differ.
+_EXPIRY_MARGIN_SECONDS = 60.0
 _MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\s*", re.IGNORECASE)
+
+
+class FileChangedError(Exception):
+    """The host has another file now than the one whose download was begun."""
+
+
+class SignedUrl(NamedTuple):
+    """A signed URL as the API returned it.
+
+    :param url: the URL; whoever has it can read the file
+    :param expiry: when the host stops accepting it, if the API says so
+    :param announced_size: bytes of the file according to the API, if it says so
+    """
+
+    url: SecretStr
+    expiry: pendulum.DateTime | None
+    announced_size: int | None
+
+
+class RenewableUrl:
+    """The signed URL of a file, renewed when its host rejects it or shortly before it expires; thread-safe.
+
+    :param request_url: requests the file's URL from the API; raises when the file is gone
+    :param signed: the URL to begin with
+    :param clock: seconds since 1970
+    """
+
+    def __init__(
+        self, request_url: Callable[[], SignedUrl], signed: SignedUrl, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._request_url = request_url
+        self._signed = signed
+        self._clock = clock
+        self._version = 0
+        self._lock = Lock()
+        self._renewed_to: float | None = None
+        self.announced_size = signed.announced_size
+
+    def current(self) -> tuple[str, int]:
+        """Return the URL to use now, and its version, to be passed to :meth:`reject`."""
+        with self._lock:
+            expiry = self._signed.expiry
+            # The API may return a URL with the same expiry again: such a URL is renewed only once.
+            if (
+                expiry is not None
+                and expiry.timestamp() - self._clock() <= _EXPIRY_MARGIN_SECONDS
+                and expiry.timestamp() != self._renewed_to
+            ):
+                self._renew()
+            return self._signed.url.get_secret_value(), self._version
+
+    def reject(self, version: int) -> None:
+        """Renew the URL because its host rejected that version, unless another thread has renewed it since."""
+        with self._lock:
+            if version == self._version:
+                self._renew()
+
+    def renew(self) -> None:
+        """Request the URL, and the announced size with it, from the API again."""
+        with self._lock:
+            self._renew()
+
+    def _renew(self) -> None:
+        self._signed = self._request_url()
+        self._version += 1
+        self.announced_size = self._signed.announced_size
+        self._renewed_to = self._signed.expiry.timestamp() if self._signed.expiry else None
+
+
+@dataclass
+class RemoteFile:
+    """A file as its host describes it.
+
+    :param size: bytes, ``None`` where the host does not say
+    :param has_ranges: whether the host serves parts of it; set to ``False`` once it has failed to
+    """
+
+    size: int | None
+    etag: str | None
+    last_modified: str | None
+    has_ranges: bool = False
+
+    @property
+    def validator(self) -> str | None:
+        """The value to send as ``If-Range``."""
+        # RFC 9110, 13.1.5: a weak ETag is not allowed there.
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
+
+    def check_unchanged(self, other: RemoteFile, *, is_partial: bool) -> None:
+        """Check that another answer is about the same file, and learn its size where it was unknown.
+
+        :param is_partial: whether that answer holds a part of the file
+        :raises FileChangedError: when it is about another file, or does not prove that it is about this one
+        """
+        pairs = [(self.etag, other.etag), (self.last_modified, other.last_modified)]
+        known = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
+        # An answer to If-Range need not repeat the validators: that it is partial says that they match.
+        if any(ours != theirs for ours, theirs in known) or not (known or is_partial):
+            raise FileChangedError
+        self.size = other.size if self.size is None else self.size
+        if other.size not in (None, self.size):
+            raise FileChangedError
 
 
 class Reply:
-    """The answer of a file's host, its body still to be read."""
+    """The answer of a file's host, its body not read yet.
 
-    def __init__(self, response: HTTPResponse, host: str) -> None:
+    ``file`` is the file as the headers describe it. ``span`` is where in the file the body begins and ends (``None``
+    as the end: when the connection ends). ``span`` itself is ``None`` when a partial answer contradicts itself.
+    """
+
+    def __init__(self, response: HTTPResponse, host: str, url_version: int) -> None:
         self.host = host
         self.status = response.status
-        self._response = response
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value."""
-        return self._response.getheader(name)
-
-    def number(self, name: str) -> int | None:
-        """Return a header's value if it is a natural number."""
-        value = self.header(name) or ""
-        return int(value) if value.isascii() and value.isdigit() else None
-
-    def readinto(self, view: memoryview) -> int:
-        """Read as much as is there, at most to the end of the body; return how much: none at its end."""
-        return self._response.readinto(view)
-
-    @property
-    def spent(self) -> bool:
-        """Whether the body was read to its end, so that the connection may serve again."""
-        return self._response.isclosed()
+        self.url_version = url_version
+        self.retry_after = response.getheader("Retry-After")
+        # Bound here, not wrapped, because they are called for each block of the body.
+        self.readinto = response.readinto
+        self.is_read = response.isclosed
+        self.span, self.file = _parse_headers(response)
 
 
 class FileHost:
-    """One connection to where links lead, kept for as long as they lead to the same place.
+    """One connection to the host of a file, kept open for as long as the URLs lead to the same place.
 
-    :param timeout: seconds without a byte
+    :param url: the file's signed URL
+    :param timeout: seconds without a byte until the connection counts as broken
     """
 
-    def __init__(self, timeout: float) -> None:
+    # Python's own HTTP client, not httpx: it reads a body straight into a buffer, which is several times as fast, and
+    # it logs no URL.
+
+    def __init__(self, url: RenewableUrl, timeout: float) -> None:
+        self._url = url
         self._timeout = timeout
         self._connection: HTTPConnection | None = None
         self._origin: tuple[str, str, int | None] | None = None
-        self._reply: Reply | None = None
+        self._response: HTTPResponse | None = None
 
-    def get(self, link: str, headers: dict[str, str]) -> Reply:
-        """Open a signed link, without the API's token, and follow at most three redirects.
+    def get(self, headers: dict[str, str]) -> Reply:
+        """Request the file, without the API's token, and follow at most three redirects.
 
-        :param link: ``https``, or plain ``http`` on loopback
-        :param headers: of the range
-        :raises DownloadError: when the link, or a redirect, leads where it may not
+        :param headers: those of the range, if a part is wanted
+        :raises DownloadError: when the URL, or a redirect, is neither ``https`` nor plain ``http`` on loopback
         """
-        url = _parse(link)
+        link, version = self._url.current()
+        url = _parse_url(link)
         for _ in range(_MAX_REDIRECTS + 1):
-            reply = self._ask(url, headers)
-            target = reply.header("Location")
-            if reply.status not in _REDIRECTS or target is None:
-                return reply
+            response = self._send(url, headers)
+            target = response.getheader("Location")
+            if response.status not in _REDIRECTS or target is None:
+                return Reply(response, url.host, version)
             self.close()
-            url = _parse(target, url)
+            url = _parse_url(target, url)
         raise DownloadError(f"{url.host} redirects more than {_MAX_REDIRECTS} times")
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._reply = None
+        self._connection = self._response = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _ask(self, url: httpx.URL, headers: dict[str, str]) -> Reply:
-        connection = self._connect(url)
+    def _send(self, url: httpx.URL, headers: dict[str, str]) -> HTTPResponse:
+        origin = (url.scheme, url.host, url.port)
+        # A connection can be used again only when the body before was read to its end.
+        if self._connection is None or origin != self._origin or not (self._response and self._response.isclosed()):
+            self.close()
+            self._connection, self._origin = _connect(url, self._timeout), origin
+        # Without "identity" a host may compress, and then its ranges would count other bytes.
+        headers = {"Accept-Encoding": "identity", **headers}
         try:
-            connection.request("GET", url.raw_path.decode("ascii"), headers={"Accept-Encoding": "identity", **headers})
-            self._reply = Reply(connection.getresponse(), url.host)
-        except BROKEN:
+            self._connection.request("GET", url.raw_path.decode("ascii"), headers=headers)
+            self._response = self._connection.getresponse()
+        except CONNECTION_ERRORS:
             self.close()
             raise
-        return self._reply
-
-    def _connect(self, url: httpx.URL) -> HTTPConnection:
-        origin = (url.scheme, url.host, url.port)
-        if self._connection is None or origin != self._origin or self._reply is None or not self._reply.spent:
-            self.close()
-            self._connection, self._origin = _connection(url, self._timeout), origin
-        return self._connection
+        return self._response
 
 
-def _parse(link: str, base: httpx.URL | None = None) -> httpx.URL:
+def _parse_url(link: str, base: httpx.URL | None = None) -> httpx.URL:
+    # Errors name scheme and host only: the rest of a signed URL is secret.
     try:
         url = base.join(link) if base else httpx.URL(link)
     except (httpx.InvalidURL, ValueError):
-        raise DownloadError("the link is no URL") from None
+        raise DownloadError("the link to the file is not a URL") from None
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
-        raise DownloadError(f"the link leads to {url.scheme}://{url.host}, which is not https")
+        raise DownloadError(f"the link to the file leads to {url.scheme}://{url.host}, which is not https")
     return url
 
 
-def _connection(url: httpx.URL, timeout: float) -> HTTPConnection:
+def _connect(url: httpx.URL, timeout: float) -> HTTPConnection:
     if url.scheme == "http":
         return HTTPConnection(url.host, url.port, timeout=timeout)
     proxy = None if proxy_bypass(url.host) else getproxies().get("https")
     if not proxy:
         return HTTPSConnection(url.host, url.port, timeout=timeout, context=TLS)
-    return _tunnel(url, httpx.URL(proxy if "://" in proxy else f"http://{proxy}"), timeout)
+    return _connect_through_proxy(url, httpx.URL(proxy if "://" in proxy else f"http://{proxy}"), timeout)
 
 
-def _tunnel(url: httpx.URL, proxy: httpx.URL, timeout: float) -> HTTPConnection:
+def _connect_through_proxy(url: httpx.URL, proxy: httpx.URL, timeout: float) -> HTTPConnection:
     if proxy.scheme != "http":
-        raise DownloadError(f"a proxy of scheme {proxy.scheme} is not supported for files")
+        raise DownloadError(
+            f"files cannot be downloaded through a proxy of scheme {proxy.scheme}: set HTTPS_PROXY to an http:// URL"
+        )
     connection = HTTPSConnection(proxy.host, proxy.port or 80, timeout=timeout, context=TLS)
-    credentials = httpx.BasicAuth(proxy.username, proxy.password) if proxy.username else None
-    request = httpx.Request("CONNECT", url.copy_with(query=None))
-    if credentials:
-        request = next(credentials.auth_flow(request))
-    headers = {"Proxy-Authorization": request.headers["Authorization"]} if credentials else {}
+    headers = {}
+    if proxy.username:
+        # httpx knows how to write the header; the URL of the request does not matter, but must not hold a signature.
+        request = httpx.Request("CONNECT", url.copy_with(query=None))
+        request = next(httpx.BasicAuth(proxy.username, proxy.password).auth_flow(request))
+        headers["Proxy-Authorization"] = request.headers["Authorization"]
     connection.set_tunnel(url.host, url.port or 443, headers=headers)
     return connection
 
 
-# A link that dies sooner is not begun with: the host may check it at the start only, but clocks differ.
-_MARGIN_SECONDS = 60.0
-
-
-class Signed(NamedTuple):
-    """A link as the API gave it, and what it said of the file."""
-
-    url: SecretStr
-    expiry: pendulum.DateTime | None
-    announced: int | None
-
-
-class Link:
-    """A link that renews itself; safe to share between threads.
-
-    :param renew: asks the API for the file's link; raises when there is none any more
-    :param signed: the link to begin with
-    """
-
-    def __init__(self, renew: Callable[[], Signed], signed: Signed) -> None:
-        self._renew = renew
-        self._signed = signed
-        self._age = 0
-        self._lock = Lock()
-        self._asked_at_expiry: float | None = None
-
-    @property
-    def announced(self) -> int | None:
-        """The size in bytes that the API announced last, if it did."""
-        return self._signed.announced
-
-    def current(self) -> tuple[str, int]:
-        """Return the link to use now, and its age to name it by should it be refused."""
-        with self._lock:
-            if self._is_dying():
-                self._replace()
-            return self._signed.url.get_secret_value(), self._age
-
-    def refuse(self, age: int) -> None:
-        """Have the link renewed, unless somebody has done so since."""
-        with self._lock:
-            if age == self._age:
-                self._replace()
-
-    def refresh(self) -> None:
-        """Hear what the API says of the file now."""
-        with self._lock:
-            self._replace()
-
-    def _is_dying(self) -> bool:
-        expiry = self._signed.expiry
-        if expiry is None or expiry.timestamp() - time.time() > _MARGIN_SECONDS:
-            return False
-        # Some links cannot be renewed: one with the same expiry is asked for once only.
-        return self._asked_at_expiry != expiry.timestamp()
-
-    def _replace(self) -> None:
-        self._signed = self._renew()
-        self._age += 1
-        expiry = self._signed.expiry
-        self._asked_at_expiry = expiry.timestamp() if expiry else None
-
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\s*", re.IGNORECASE)
-
-
-class FileChangedError(Exception):
-    """The file is not the one that was begun."""
-
-
-@dataclass
-class Facts:
-    """A file as its host tells of it.
-
-    ``ranges`` is whether the host gives parts: so it says, and it has not failed to yet.
-    """
-
-    size: int | None
-    etag: str | None
-    modified: str | None
-    ranges: bool
-
-    @property
-    def validator(self) -> str | None:
-        """What to send as ``If-Range``; a weak ETag is not allowed there."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-    def check_same(self, reply: Reply, size: int | None, *, partial: bool) -> None:
-        """Make sure that an answer speaks of this file.
-
-        A partial answer to ``If-Range`` need not repeat the validators; a whole one must prove itself by them.
-
-        :raises FileChangedError: when it does not, or cannot
-        """
-        pairs = [(self.etag, reply.header("ETag")), (self.modified, reply.header("Last-Modified"))]
-        known = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
-        if any(ours != theirs for ours, theirs in known) or (not partial and not known):
-            raise FileChangedError
-        self.size = size if self.size is None else self.size
-        if size is not None and size != self.size:
-            raise FileChangedError
-
-
-def read_facts(reply: Reply) -> Facts:
-    """Read the facts off the answer that holds the whole file."""
-    accepts = (reply.header("Accept-Ranges") or "").strip().lower()
-    encoded = reply.header("Transfer-Encoding") is not None
-    facts = Facts(
-        size=None if encoded else reply.number("Content-Length"),
-        etag=reply.header("ETag"),
-        modified=reply.header("Last-Modified"),
-        ranges=accepts != "none",
-    )
-    facts.ranges = facts.ranges and facts.validator is not None
-    return facts
-
-
-def range_of(reply: Reply) -> tuple[int, int, int | None] | None:
-    """Return first byte, the one after the last, and the file's size, of a partial answer; None where it is unclear."""
-    found = _CONTENT_RANGE.fullmatch(reply.header("Content-Range") or "")
+def _parse_headers(response: HTTPResponse) -> tuple[tuple[int, int | None] | None, RemoteFile]:
+    """Return where in the file the body begins and ends, and the file."""
+    header = response.getheader
+    text = header("Content-Length") or ""
+    is_sized = header("Transfer-Encoding") is None and text.isascii() and text.isdigit()
+    length = int(text) if is_sized else None
+    file = RemoteFile(length, header("ETag"), header("Last-Modified"))
+    # Only a validator proves that a part belongs to the same file as what is there already.
+    file.has_ranges = (header("Accept-Ranges") or "").strip().lower() != "none" and file.validator is not None
+    if response.status != 206:
+        return (0, length), file
+    file.size = None
+    found = _CONTENT_RANGE.fullmatch(header("Content-Range") or "")
     if found is None:
-        return None
-    first, last, total = found.groups()
-    return int(first), int(last) + 1, None if total == "*" else int(total)
+        return None, file
+    first, end = int(found[1]), int(found[2]) + 1
+    file.size = None if found[3] == "*" else int(found[3])
+    return ((first, end) if length in (None, end - first) else None), file

@@ -1,4 +1,7 @@
-"""How one file is moved to its store: over one connection or several, in bounded memory, whole or not at all."""
+"""How one file is moved from its host to its store: over one connection or several, in bounded memory, size checked.
+
+Read :func:`download_file` first, then :class:`Transfer`.
+"""
 
 from __future__ import annotations
 
@@ -8,330 +11,276 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
+from dataclasses import replace
 from queue import LifoQueue, SimpleQueue
-from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from threading import Event, Thread
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from airflow_provider_realtimekit.downloads.http import Facts, FileChangedError
-from airflow_provider_realtimekit.downloads.sinks import is_local, open_sink, store_errors
-from airflow_provider_realtimekit.downloads.stream import Access, NoRangesError, Stream
+from airflow_provider_realtimekit.downloads.http import FileChangedError, RemoteFile
+from airflow_provider_realtimekit.downloads.sinks import Sink, remove_stale_parts
+from airflow_provider_realtimekit.downloads.stream import DownloadContext, NoRangesError, Stream
 from airflow_provider_realtimekit.exceptions import DownloadError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-# Blocks that stay in the processor's cache from being read to being written.
-_BLOCK, _BLOCKS = 1 << 18, 16
-# Small parts on many connections: the wait for an answer is spent on the others, and the memory stays small.
-_PART, _PARTS = 1 << 20, 7
-_WORKERS = 6
-_PROBE = 16 << 20
-# One connection that brings so much a second is as fast as disks and stores are; more of them would only cost.
-_FAST_ENOUGH = 150e6
-_GAIN = 1.1  # what several connections must bring, to one's speed
-
-
-class Loader:
-    """Loads one file, in order, into a drain.
-
-    :param access: how to come at the file
-    :param stream: the connection on which it was asked for first
-    """
-
-    def __init__(self, access: Access, stream: Stream, drain: Drain, progress: Progress) -> None:
-        self._access = access
-        self._stream = stream
-        self._drain = drain
-        self._progress = progress
-        self._facts = stream.facts
-        self._offset = 0
-        self._may_try_several = True
-
-    def run(self) -> None:
-        """Load the file to its end."""
-        self._progress.begin(self._facts.size)
-        while not self._run_serially():
-            if self._run_parallel():
-                return
-
-    def _run_serially(self) -> bool:
-        """Load over one connection; tell whether the end was reached, or it is too slow to go on so."""
-        pool = Pool(_BLOCK, _BLOCKS)
-        probed, seconds = 0, 0.0
-        while True:
-            buffer = pool.take()
-            began = time.monotonic()
-            count = self._stream.fill(memoryview(buffer), self._offset)
-            seconds += time.monotonic() - began
-            self._pass_on(pool, buffer, count)
-            if count < _BLOCK:
-                return True
-            probed += count
-            if probed >= _PROBE:
-                self._serial_speed = probed / max(seconds, 1e-6)
-                if self._several_may_pay():
-                    self._stream.close()
-                    return False
-                probed, seconds = 0, 0.0
-
-    def _several_may_pay(self) -> bool:
-        size = self._facts.size
-        return (
-            self._may_try_several
-            and self._facts.ranges
-            and size is not None
-            and size - self._offset >= 2 * _PROBE
-            and self._serial_speed < _FAST_ENOUGH
-        )
-
-    def _run_parallel(self) -> bool:
-        """Load over several connections; tell whether the end was reached, or one does as well."""
-        self._may_try_several = False
-        began, begun_at = time.monotonic(), self._offset
-        with _several(self._access, self._facts) as parts:
-            try:
-                for pool, buffer, count in parts.run(self._offset):
-                    self._pass_on(pool, buffer, count)
-                    loaded = self._offset - begun_at
-                    if loaded == 2 * _PROBE and not self._pays(loaded / (time.monotonic() - began)):
-                        parts.end_soon()
-            except NoRangesError:
-                return False
-        return self._offset == self._facts.size
-
-    def _pays(self, speed: float) -> bool:
-        return speed > self._serial_speed * _GAIN
-
-    def _pass_on(self, pool: Pool, buffer: bytearray, count: int) -> None:
-        self._drain.put(pool, buffer, count)
-        self._offset += count
-        self._progress.add(count)
-
-
-class _Parts:
-    """Parts of a file, loaded a few at once and given out in order."""
-
-    def __init__(self, access: Access, facts: Facts, executor: ThreadPoolExecutor) -> None:
-        self._facts = facts
-        self._executor = executor
-        self._pool = Pool(_PART, _PARTS)
-        self._streams: SimpleQueue[Stream] = SimpleQueue()
-        for _ in range(_WORKERS):
-            self._streams.put(Stream(access, facts, strict=True))
-        self._ends_soon = False
-
-    def run(self, offset: int) -> Iterator[tuple[Pool, bytearray, int]]:
-        """Yield the parts from ``offset`` on, to the end of the file or as far as is begun."""
-        size = self._facts.size or 0
-        waiting: deque[Future[tuple[bytearray, int]]] = deque()
-        while waiting or (offset < size and not self._ends_soon):
-            while len(waiting) < _WORKERS and offset < size and not self._ends_soon:
-                length = min(_PART, size - offset)
-                waiting.append(self._executor.submit(self._load, offset, length))
-                offset += length
-            buffer, count = waiting.popleft().result()
-            yield self._pool, buffer, count
-
-    def end_soon(self) -> None:
-        """Begin no further parts."""
-        self._ends_soon = True
-
-    def close(self) -> None:
-        """Drop all connections; to be called when no part is being loaded any more."""
-        while not self._streams.empty():
-            self._streams.get().close()
-
-    def _load(self, offset: int, length: int) -> tuple[bytearray, int]:
-        buffer, stream = self._pool.take(), self._streams.get()
-        try:
-            return buffer, stream.fill(memoryview(buffer)[:length], offset, offset + length)
-        finally:
-            self._streams.put(stream)
-
-
-@contextmanager
-def _several(access: Access, facts: Facts) -> Iterator[_Parts]:
-    executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="realtimekit-part")
-    parts = _Parts(access, facts, executor)
-    try:
-        yield parts
-    except (NoRangesError, FileChangedError):
-        raise
-    except BaseException:
-        access.stop.set()  # nobody waits for the other parts any more
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-        parts.close()
-
-
-_TRIES = 3
+_MAX_CHANGES = 3
+# Over one connection: blocks that stay in the processor's cache from being read to being written.
+_BLOCK_BYTES, _BLOCKS = 1 << 18, 16
+# Over several connections: parts so small that little memory is used. While one connection waits for its answer, the
+# others read. There is one buffer more than connections, for the part that is being written.
+_PART_BYTES, _PARTS, _CONNECTIONS = 1 << 20, 7, 6
+# How much is read between two decisions for one connection or several.
+_PROBE_BYTES = 16 << 20
+# One connection of this speed is as fast as disks and stores are. More connections would only cost processor time.
+_FAST_BYTES_PER_SECOND = 150e6
+# How much faster several connections must be than one, to be kept.
+_MIN_SPEEDUP = 1.1
+_LOG_SECONDS = 10.0
+_MB = 1e6
 
 log = logging.getLogger(__name__)
 
 
-def fetch_file(access: Access, path: ObjectStoragePath, progress: Progress, *, check_size: bool = True) -> Whole:
-    """Load a file to ``path``, where it appears only when it is whole.
+class StoredFile(NamedTuple):
+    """What was stored.
 
-    :param access: how to come at the file
-    :param check_size: whether it must be as large as the API announced
-    :returns: its size and checksum
-    :raises DownloadError: when it did not arrive whole, or the store refuses it; nothing is left of it then
+    :param size: bytes
+    :param sha256: in hexadecimal
     """
-    for _ in range(_TRIES):
-        try:
-            return _Try(access, path, check_size=check_size).run(progress)
-        except FileChangedError:
-            log.warning("The file for %s changed while it was read; starting over", path)
-            access.link.refresh()
-    raise DownloadError(f"the file changed while it was read, {_TRIES} times")
-
-
-class _Try:
-    """One try to load a file as it is now."""
-
-    def __init__(self, access: Access, path: ObjectStoragePath, *, check_size: bool) -> None:
-        self._access = access
-        self._path = path
-        self._check_size = check_size
-
-    def run(self, progress: Progress) -> Whole:
-        """Load the file into a sink, and publish it."""
-        stream = Stream(self._access)
-        try:
-            facts = stream.facts
-            self._check_announced(facts)
-            return self._store(stream, open_sink(self._path, facts.size), progress)
-        finally:
-            stream.close()
-
-    def _store(self, stream: Stream, sink: Sink, progress: Progress) -> Whole:
-        drain = Drain(self._guarded(sink.write), store_aside=not is_local(self._path))
-        try:
-            Loader(self._access, stream, drain, progress).run()
-            whole = drain.finish()
-            self._check_arrived(whole.size, stream.facts)
-            with store_errors(self._path):
-                sink.publish()
-        except BaseException:
-            drain.stop()
-            self._discard(sink)
-            raise
-        return whole
-
-    def _guarded(self, write: Callable[[memoryview], None]) -> Callable[[memoryview], None]:
-        def guarded(view: memoryview) -> None:
-            with store_errors(self._path):
-                write(view)
-
-        return guarded
-
-    def _discard(self, sink: Sink) -> None:
-        try:
-            sink.discard()
-        except Exception as error:
-            # What made the try fail matters more; the next try removes what is left.
-            log.warning("What was written for %s could not be removed (%s)", self._path, type(error).__name__)
-
-    def _check_announced(self, facts: Facts) -> None:
-        """Compare before gigabytes are moved; what the API said may have aged."""
-        if facts.size is None or facts.size == self._announced:
-            return
-        if self._announced is not None:
-            self._access.link.refresh()
-        if self._announced not in (None, facts.size):
-            raise DownloadError(f"the file's host has {facts.size} bytes of it, {self._announced} were announced")
-
-    def _check_arrived(self, size: int, facts: Facts) -> None:
-        for said, by in ((facts.size, "the file's host"), (self._announced, "the API")):
-            if said not in (None, size):
-                raise DownloadError(f"{size} bytes arrived of {said} that {by} announced")
-
-    @property
-    def _announced(self) -> int | None:
-        return self._access.link.announced if self._check_size else None
-
-
-class Sink(Protocol):
-    """Where a file goes: nothing can be seen of it before it is published."""
-
-    def write(self, view: memoryview) -> None:
-        """Take the next bytes."""
-
-    def publish(self) -> None:
-        """Let the file appear under its name, whole."""
-
-    def discard(self) -> None:
-        """Leave nothing of it."""
-
-
-class Whole(NamedTuple):
-    """What was stored: bytes, and the SHA-256 of them in hexadecimal."""
 
     size: int
     sha256: str
 
 
-class Pool:
-    """A few buffers that go round.
+def download_file(
+    context: DownloadContext, path: ObjectStoragePath, progress: Progress, *, check_size: bool = True
+) -> StoredFile:
+    """Download a file to ``path``, where it appears only when it is complete.
+
+    :param context: where the file is, and how long to retry
+    :param check_size: whether it must be as large as the API announced (default: yes)
+    :raises DownloadError: when it did not arrive, or the store refuses it; nothing is left of it then
+    """
+    remove_stale_parts(path)
+    for _ in range(_MAX_CHANGES):
+        try:
+            return _download(context, path, progress, check_size)
+        except FileChangedError:
+            log.warning("The file for %s changed on its host during the download, which begins again", path)
+            context.url.renew()
+    raise DownloadError(f"the file changed while it was read, {_MAX_CHANGES} times: retry when it is complete")
+
+
+def _download(context: DownloadContext, path: ObjectStoragePath, progress: Progress, check_size: bool) -> StoredFile:
+    with closing(Stream(context)) as stream:
+        file = stream.open()
+        if check_size:
+            _check_announced_size(context, file)
+        progress.begin(file.size)
+        with Sink(path, file.size) as sink, WriterPipeline(sink, progress) as pipeline:
+            Transfer(context, stream, pipeline).run()
+            stored = pipeline.finish()
+            announced = context.url.announced_size if check_size else None
+            for size, source in ((file.size, "the file's host"), (announced, "the API")):
+                if size not in (None, stored.size):
+                    raise DownloadError(f"{stored.size} bytes arrived, but {source} announced {size}")
+            sink.publish()
+    return stored
+
+
+def _check_announced_size(context: DownloadContext, file: RemoteFile) -> None:
+    """Compare the sizes before gigabytes are moved."""
+    announced = context.url.announced_size
+    if announced not in (None, file.size) and file.size is not None:
+        # The file may have changed since the API was asked.
+        context.url.renew()
+        announced = context.url.announced_size
+        if announced not in (None, file.size):
+            raise DownloadError(f"the host offers a file of {file.size} bytes, but the API announced {announced}")
+
+
+class Transfer:
+    """Reads one file in order, and passes it on to a pipeline.
+
+    :param stream: the connection that the file was opened on
+    """
+
+    def __init__(self, context: DownloadContext, stream: Stream, pipeline: WriterPipeline) -> None:
+        self._context = context
+        self._stream = stream
+        self._pipeline = pipeline
+        self._file = stream.open()
+        self._offset = 0
+        self._may_parallelise = True
+
+    def run(self) -> None:
+        """Read the file to its end: over one connection first, over several where that one is slow."""
+        while not self._run_serially():
+            if self._run_in_parallel():
+                return
+
+    def _run_serially(self) -> bool:
+        """Read over one connection; return whether the end was reached, or else several connections may be faster."""
+        pool = BufferPool(_BLOCK_BYTES, _BLOCKS)
+        probed, seconds = 0, 0.0
+        while True:
+            buffer = pool.acquire()
+            # Only the reading is timed: a slow store does not become faster with more connections to the host.
+            began = time.monotonic()
+            count = self._stream.read_into(memoryview(buffer), self._offset)
+            seconds += time.monotonic() - began
+            self._pass_on(pool, buffer, count)
+            if count < _BLOCK_BYTES:
+                return True
+            probed += count
+            if probed >= _PROBE_BYTES:
+                self._serial_speed = probed / max(seconds, 1e-6)
+                if self._should_parallelise():
+                    self._stream.close()
+                    return False
+                probed, seconds = 0, 0.0
+
+    def _should_parallelise(self) -> bool:
+        size = self._file.size
+        return (
+            self._may_parallelise
+            and self._file.has_ranges
+            and size is not None
+            and size - self._offset >= 2 * _PROBE_BYTES
+            and self._serial_speed < _FAST_BYTES_PER_SECOND
+        )
+
+    def _run_in_parallel(self) -> bool:
+        """Read over several connections; return whether the end was reached, or else one connection is as fast."""
+        self._may_parallelise = False
+        began, first = time.monotonic(), self._offset
+        try:
+            with _ParallelReader(self._context, self._file) as reader:
+                for buffer, count in reader.read(self._offset):
+                    self._pass_on(reader.pool, buffer, count)
+                    loaded = self._offset - first
+                    if loaded == 2 * _PROBE_BYTES:
+                        speed = loaded / (time.monotonic() - began)
+                        reader.is_ending = speed <= self._serial_speed * _MIN_SPEEDUP
+        except NoRangesError:
+            return False
+        return self._offset == self._file.size
+
+    def _pass_on(self, pool: BufferPool, buffer: bytearray, count: int) -> None:
+        self._pipeline.put(pool, buffer, count)
+        self._offset += count
+
+
+class _ParallelReader:
+    """Reads parts of a file over several connections at once, and yields them in order.
+
+    Set ``is_ending`` to request no further parts.
+    """
+
+    def __init__(self, context: DownloadContext, file: RemoteFile) -> None:
+        # An event of its own: that one of several connections has failed must not stop what else the caller downloads.
+        self._context = replace(context, abort=Event())
+        self._size = file.size or 0
+        self._executor = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="realtimekit-part")
+        self._streams: SimpleQueue[Stream] = SimpleQueue()
+        for _ in range(_CONNECTIONS):
+            self._streams.put(Stream(self._context, file, is_strict=True))
+        self.pool = BufferPool(_PART_BYTES, _PARTS)
+        self.is_ending = False
+
+    def read(self, offset: int) -> Iterator[tuple[bytearray, int]]:
+        """Yield the parts from ``offset`` on, each as a buffer of the pool and the number of bytes in it."""
+        pending: deque[Future[tuple[bytearray, int]]] = deque()
+        while True:
+            while len(pending) < _CONNECTIONS and offset < self._size and not self.is_ending:
+                length = min(_PART_BYTES, self._size - offset)
+                pending.append(self._executor.submit(self._load, offset, length))
+                offset += length
+            if not pending:
+                return
+            yield pending.popleft().result()
+
+    def _load(self, offset: int, length: int) -> tuple[bytearray, int]:
+        buffer, stream = self.pool.acquire(), self._streams.get()
+        try:
+            return buffer, stream.read_into(memoryview(buffer)[:length], offset, offset + length)
+        finally:
+            self._streams.put(stream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._context.abort.set()  # Nobody waits for the other parts any more.
+        self._executor.shutdown(cancel_futures=True)
+        while not self._streams.empty():
+            self._streams.get().close()
+
+
+class BufferPool:
+    """A few buffers that are used again and again, which bounds the memory of a download.
 
     :param size: bytes of each
     :param count: how many
     """
 
     def __init__(self, size: int, count: int) -> None:
-        # The last one given back is taken first: the processor's cache may hold it still.
+        # The last one released is acquired first: the processor's cache may hold it still.
         self._free: LifoQueue[bytearray] = LifoQueue()
         for _ in range(count):
             self._free.put(bytearray(size))
 
-    def take(self) -> bytearray:
-        """Return a free buffer, waiting for one."""
+    def acquire(self) -> bytearray:
+        """Return a free buffer, and wait until there is one."""
         return self._free.get()
 
-    def give(self, buffer: bytearray) -> None:
-        """Take a buffer back."""
+    def release(self, buffer: bytearray) -> None:
+        """Make a buffer free again."""
         self._free.put(buffer)
 
 
-class Drain:
-    """Takes buffers in order, hashes and stores what they hold, and gives them back to their pool.
+class WriterPipeline:
+    """Hashes and stores buffers in order, and releases them to their pool; one of the two happens in a thread.
 
-    One of the two is done in a thread. What it raises is raised by the next :meth:`put`, or by :meth:`finish`.
-
-    :param write: stores the next bytes
-    :param store_aside: whether the thread stores, as befits what goes over a network, or hashes: a local disk takes
-        sooner what the processor's cache still holds
+    What the thread raises is raised by the next :meth:`put`, or by :meth:`finish`.
     """
 
-    def __init__(self, write: Callable[[memoryview], None], *, store_aside: bool) -> None:
+    def __init__(self, sink: Sink, progress: Progress) -> None:
         self._hash = hashlib.sha256()
-        self._here: Callable[[memoryview], None] = self._hash.update if store_aside else write
-        self._aside: Callable[[memoryview], None] = write if store_aside else self._hash.update
+        self._progress = progress
         self._size = 0
-        self._queue: SimpleQueue[tuple[Pool, bytearray, int] | None] = SimpleQueue()
+        # Writing over a network takes longest, so it goes to the thread. A local disk is faster with bytes that the
+        # processor's cache still holds, so there the hash does.
+        steps: list[Callable[[memoryview], None]] = [self._hash.update, sink.write]
+        self._do_here, self._do_in_thread = steps if sink.is_remote else reversed(steps)
+        self._queue: SimpleQueue[tuple[BufferPool, bytearray, int] | None] = SimpleQueue()
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name="realtimekit-drain", daemon=True)
+        self._thread = Thread(target=self._run, name="realtimekit-writer", daemon=True)
         self._thread.start()
 
-    def put(self, pool: Pool, buffer: bytearray, count: int) -> None:
-        """Hand over the first ``count`` bytes of a buffer."""
+    def put(self, pool: BufferPool, buffer: bytearray, count: int) -> None:
+        """Hash and store the first ``count`` bytes of a buffer."""
         if self._error is not None:
             raise self._error
-        self._here(memoryview(buffer)[:count])
+        self._do_here(memoryview(buffer)[:count])
         self._size += count
         self._queue.put((pool, buffer, count))
+        self._progress.add(count)
 
-    def finish(self) -> Whole:
-        """Wait until all is done, and say what it was."""
-        self.stop()
+    def finish(self) -> StoredFile:
+        """Wait until everything is hashed and stored."""
+        self.__exit__()
         if self._error is not None:
             raise self._error
-        return Whole(self._size, self._hash.hexdigest())
+        return StoredFile(self._size, self._hash.hexdigest())
 
-    def stop(self) -> None:
-        """End the thread; to be called twice does no harm."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -339,78 +288,61 @@ class Drain:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             pool, buffer, count = item
+            # After an error the buffers are still released: the reader may be waiting for one.
             if self._error is None:
-                self._do_aside(memoryview(buffer)[:count])
-            pool.give(buffer)
-
-    def _do_aside(self, view: memoryview) -> None:
-        try:
-            self._aside(view)
-        except BaseException as error:
-            self._error = error
-
-
-_EVERY_SECONDS = 10.0
-_MEGA = 1e6
+                try:
+                    self._do_in_thread(memoryview(buffer)[:count])
+                except BaseException as error:
+                    self._error = error
+            pool.release(buffer)
 
 
 class Logger(Protocol):
-    """As much of a logger as is needed."""
+    """The part of a logger that :class:`Progress` uses."""
 
     def info(self, message: str, *args: object) -> None:
         """Log."""
 
 
 class Progress:
-    """Logs percent, speed and the time that is left, ten seconds apart at the least.
+    """Logs percent, speed and remaining time of a download, every ten seconds at most.
 
     :param log: where to
     :param name: of the file
-    :param clock: seconds, from any beginning
+    :param clock: seconds, never going back
     """
 
     def __init__(self, log: Logger, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._name = name
         self._clock = clock
-        self._begun = self._told = clock()
-        self._size: int | None = None
-        self._done = 0
+        self.begin(None)
 
     def begin(self, size: int | None) -> None:
-        """Start from nothing, of so many bytes."""
+        """Start from zero.
+
+        :param size: bytes of the file, ``None`` if unknown
+        """
         self._size, self._done = size, 0
-        self._begun = self._told = self._clock()
+        self._began = self._logged_at = self._clock()
 
     def add(self, count: int) -> None:
-        """Count bytes, and log if it is time to."""
+        """Count bytes, and log when ten seconds have passed."""
         self._done += count
         now = self._clock()
-        if now - self._told >= _EVERY_SECONDS:
-            self._told = now
-            self._tell(now - self._begun)
+        if now - self._logged_at < _LOG_SECONDS:
+            return
+        self._logged_at = now
+        done, seconds = self._done / _MB, now - self._began
+        if not self._size:
+            self._log.info("%s: %.1f MB, %.1f MB/s", self._name, done, done / seconds)
+            return
+        percent, left = 100 * self._done // self._size, (self._size - self._done) * seconds / max(self._done, 1)
+        total = self._size / _MB
+        self._log.info("%s: %d %% of %.1f MB, %.1f MB/s, %.0f s left", self._name, percent, total, done / seconds, left)
 
     def finish(self) -> float:
-        """Log the end, and return how many seconds it took."""
-        seconds = self._clock() - self._begun
-        self._log.info(
-            "%s: all %.1f MB in %.1f s, %.1f MB/s", self._name, self._done / _MEGA, seconds, self._speed(seconds)
-        )
+        """Log the end, and return the seconds since the beginning."""
+        seconds, done = self._clock() - self._began, self._done / _MB
+        self._log.info("%s: all %.1f MB in %.1f s, %.1f MB/s", self._name, done, seconds, done / max(seconds, 1e-3))
         return seconds
-
-    def _speed(self, seconds: float) -> float:
-        return self._done / _MEGA / max(seconds, 1e-3)
-
-    def _tell(self, seconds: float) -> None:
-        if not self._size:
-            self._log.info("%s: %.1f MB, %.1f MB/s", self._name, self._done / _MEGA, self._speed(seconds))
-            return
-        left = (self._size - self._done) * seconds / max(self._done, 1)
-        self._log.info(
-            "%s: %d %% of %.1f MB, %.1f MB/s, %.0f s left",
-            self._name,
-            100 * self._done // self._size,
-            self._size / _MEGA,
-            self._speed(seconds),
-            left,
-        )

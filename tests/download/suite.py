@@ -96,13 +96,15 @@ class StoreSuite:
         self, store: Store, recorded: Recorded, impatient: None, check_size: bool
     ) -> None:
         recorded.spoil(count=None, no_ranges=True, length=recorded.size + 10)
-        with pytest.raises(DownloadError, match="were announced" if check_size else "breaks off|did not arrive"):
+        with pytest.raises(DownloadError, match="but the API announced" if check_size else "breaks off|did not arrive"):
             fetch(recorded, store.destination, check_size=check_size)
         assert_absent(store)
 
     def test_too_short_a_content_length(self, store: Store, recorded: Recorded) -> None:
         recorded.spoil(length=recorded.size - 10)
-        with pytest.raises(DownloadError, match=f"has {recorded.size - 10} bytes of it, {recorded.size} were"):
+        with pytest.raises(
+            DownloadError, match=f"offers a file of {recorded.size - 10} bytes, but the API announced {recorded.size}"
+        ):
             fetch(recorded, store.destination)
         assert_absent(store)
 

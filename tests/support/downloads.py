@@ -108,6 +108,17 @@ class Store(ABC):
         return {name: data for name, data in self.listing().items() if not name.endswith(".manifest.json")}
 
 
+def list_folder(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder, and its empty folders, by their paths in it."""
+    listing = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            listing[str(path.relative_to(folder))] = path.read_bytes()
+        elif not any(path.iterdir()):
+            listing[f"{path.relative_to(folder)}/"] = b""
+    return listing
+
+
 def fetch(recorded: Recorded, destination: Any, **options: Any) -> dict[str, Any]:
     with RealtimeKitHook() as hook:
         return download_recording(hook, recorded.id, destination, **options)
