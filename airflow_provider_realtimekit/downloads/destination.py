@@ -39,11 +39,13 @@ class _Piece(NamedTuple):
 class Target(NamedTuple):
     """Where one file goes.
 
+    :param name: the file's name, without any folder
     :param path: the file's own path
     :param folder: the folder that the manifest goes to, if the recording's other files go below it, too
     """
 
     file: RecordingFile
+    name: str
     path: ObjectStoragePath
     folder: ObjectStoragePath
 
@@ -102,12 +104,13 @@ class Destination:
             if part:
                 # A part of dots only would lead to another folder.
                 path /= part if part.strip(".") else "_"
+        name = str(values["file_name"])
         if self._names_file:
-            return Target(file, path, path.parent)
+            return Target(file, name, path, path.parent)
         # The layers of a track recording have files of the same name.
         has_folder = file.layer and "layer" not in self.placeholders
         folder = path / _safe(file.layer or "") if has_folder else path
-        return Target(file, folder / _safe(str(values["file_name"])), path)
+        return Target(file, name, folder / _safe(name), path)
 
     def _fill(self, values: Mapping[str, Value], recording_id: str) -> str:
         filled = self._rest

@@ -43,9 +43,9 @@ _KINDS = {
 _LIST_MARGIN = timedelta(minutes=1)
 # A file of another origin at the manifest's path must not fill the memory.
 _MAX_MANIFEST_BYTES = 16 << 20
-_MANIFEST_FIELDS = (
+_MANIFEST_FIELDS = {
     "session_id", "output_file_name", "invoked_time", "started_time", "stopped_time", "recording_duration"
-)  # fmt: skip
+}  # fmt: skip
 _TRACK_NAME = re.compile(r"(?P<participant>.+?)_(?P<milliseconds>\d{13})(?:\.\w+)?")
 
 log = logging.getLogger(__name__)
@@ -148,18 +148,18 @@ class _RecordingDownload:
             return recording, files
         reason = f"it is {recording.status}, not UPLOADED"
         if recording.is_uploaded:
-            self._check_expiry(recording)
+            if recording.is_expired():
+                raise self._expired(recording)
             reason = "the API returns no URL; perhaps it was stored in a storage of your own only"
         raise RecordingUnavailableError(f"recording {self._id} cannot be downloaded: {reason}", recording_id=self._id)
 
-    def _check_expiry(self, recording: Recording) -> None:
-        if recording.is_expired():
-            expiry = recording.download_url_expiry
-            raise RecordingExpiredError(
-                f"recording {self._id} cannot be downloaded: its files expired at {expiry}",
-                recording_id=self._id,
-                expired_at=expiry.isoformat() if expiry else None,
-            )
+    def _expired(self, recording: Recording) -> RecordingExpiredError:
+        expiry = recording.download_url_expiry
+        return RecordingExpiredError(
+            f"recording {self._id} cannot be downloaded: its files expired at {expiry}",
+            recording_id=self._id,
+            expired_at=expiry.isoformat() if expiry else None,
+        )
 
     def _find_meeting_id(self) -> str | None:
         # A list says which meeting each recording belongs to. The answer for a single recording often does not.
@@ -170,13 +170,15 @@ class _RecordingDownload:
         return next((found.meeting_id for found in listed if found.id == self._id), None)
 
     def _download(self, target: Target) -> FileRecord:
-        signed, path = _signed_url(self._recording, target.file), target.path
+        path, signed = target.path, _signed_url(self._recording, target.file)
+        is_expired = self._recording.is_expired()
         record = self._manifest.find(path, signed.announced_size if self._check_size else None)
         if record is not None:
             log.info("Recording %s: %s is there already, %d bytes", self._id, path, record["size"])
             return {**record, "seconds": 0.0, "skipped": True}
         # Only now: what is there already is returned also after the recording has expired.
-        self._check_expiry(self._recording)
+        if is_expired:
+            raise self._expired(self._recording)
         credentials = self._hook.credentials
         url = RenewableUrl(lambda: self._renew_url(target.file), signed)
         context = DownloadContext(url, credentials.timeout, credentials.retry_timeout, self._stop)
@@ -185,7 +187,7 @@ class _RecordingDownload:
             stored = download_file(context, path, progress, check_size=self._check_size)
         except DownloadError as error:
             # Hosts and stores do not know which recording they serve.
-            error.args = (f"recording {self._id}, file {target.file.safe_name}: {error}",)
+            error.args = (f"recording {self._id}, file {target.name}: {error}",)
             raise
         seconds = round(progress.finish(), 3)
         record = _file_record(target, stored.size, stored.sha256)
@@ -195,7 +197,8 @@ class _RecordingDownload:
 
     def _renew_url(self, file: RecordingFile) -> SignedUrl:
         recording, files = self._request()
-        self._check_expiry(recording)
+        if recording.is_expired():
+            raise self._expired(recording)
         for found in files:
             if (found.kind, found.layer, found.name) == (file.kind, file.layer, file.name):
                 return _signed_url(recording, found)
@@ -215,9 +218,9 @@ def _signed_url(recording: Recording, file: RecordingFile) -> SignedUrl:
 
 
 def _file_record(target: Target, size: int, sha256: str) -> FileRecord:
-    file, name = target.file, target.file.safe_name
-    track = parse_track_name(name, file.layer) if file.kind == FileKind.TRACK else {}
-    base = {"path": str(target.path), "name": name, "kind": str(file.kind), "layer": file.layer}
+    file = target.file
+    track = parse_track_name(target.name, file.layer) if file.kind == FileKind.TRACK else {}
+    base = {"path": str(target.path), "name": target.name, "kind": str(file.kind), "layer": file.layer}
     return {**base, **track, "size": size, "sha256": sha256}
 
 
@@ -278,11 +281,10 @@ class Manifest:
         """
         self.load()  # A task that downloads another file of the recording may have written it meanwhile.
         self._files[record["path"]] = record
-        fields = recording.model_dump(mode="json", include=set(_MANIFEST_FIELDS))
         content = {
             "recording_id": recording.id,
             "meeting_id": meeting_id,
-            **{key: fields[key] for key in _MANIFEST_FIELDS},
+            **recording.model_dump(mode="json", include=_MANIFEST_FIELDS),
             "files": list(self._files.values()),
         }
         text = json.dumps(content, indent=2).encode()

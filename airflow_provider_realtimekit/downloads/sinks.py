@@ -116,7 +116,7 @@ def remove_stale_parts(path: ObjectStoragePath) -> None:
             for part in list(staging.iterdir()):
                 if _PART_NAME.fullmatch(part.name):
                     part.unlink(missing_ok=True)
-            _remove_if_empty(staging.rmdir)
+            _remove_if_empty(None, staging)
         elif store == "s3":
             abort_stale_uploads(path)
         elif store == "other":
@@ -125,7 +125,7 @@ def remove_stale_parts(path: ObjectStoragePath) -> None:
             for name in path.fs.ls(folder, detail=False):
                 if _PART_NAME.fullmatch(name.rstrip("/").rpartition("/")[2]):
                     path.fs.rm_file(name)
-            _remove_if_empty(lambda: path.fs.rmdir(folder))
+            _remove_if_empty(path.fs, folder)
         # GCS discards an upload after a week. Azure discards blocks then, or when the file is written again.
 
 
@@ -193,11 +193,20 @@ def _open_part(make_staging: Callable[[], object], open_part: Callable[[], T]) -
     return open_part()
 
 
-def _remove_if_empty(remove: Callable[[], object]) -> None:
-    # A folder with the part of another task in it stays. A store may also refuse, or know no folders: the file is
-    # published by then, and an empty folder does no harm.
+def _remove_if_empty(fs: Any, staging: Any) -> None:
+    """Remove a staging folder, unless another task has a part in it.
+
+    :param fs: the filesystem, ``None`` for the local disk
+    """
+    # A store may refuse, or know no folders. The file is published by then, and an empty folder does no harm.
     with suppress(Exception):
-        remove()
+        if fs is None:
+            staging.rmdir()
+        elif hasattr(fs, "_rmdir"):
+            # sshfs implements rmdir under this name only, which its rm calls.
+            fs.rm(staging)
+        else:
+            fs.rmdir(staging)
 
 
 class LocalFile:
@@ -224,13 +233,13 @@ class LocalFile:
         """Rename the part."""
         self._file.close()
         self._part.replace(self._path)
-        _remove_if_empty(self._staging.rmdir)
+        _remove_if_empty(None, self._staging)
 
     def discard(self) -> None:
         """Remove the part."""
         self._file.close()
         self._part.unlink(missing_ok=True)
-        _remove_if_empty(self._staging.rmdir)
+        _remove_if_empty(None, self._staging)
 
 
 class RenamedFile:
@@ -256,7 +265,7 @@ class RenamedFile:
         self._file.close()
         check_stored(self._path, self._part, self._size)
         self._fs.mv(self._part, self._path.path)
-        _remove_if_empty(lambda: self._fs.rmdir(self._staging))
+        _remove_if_empty(self._fs, self._staging)
 
     def discard(self) -> None:
         """Remove the part."""
@@ -265,7 +274,7 @@ class RenamedFile:
         finally:
             with suppress(FileNotFoundError):
                 self._fs.rm_file(self._part)
-            _remove_if_empty(lambda: self._fs.rmdir(self._staging))
+            _remove_if_empty(self._fs, self._staging)
 
 
 class _ObjectUpload:

@@ -63,7 +63,6 @@ def download_file(
     :param check_size: whether it must be as large as the API announced (default: yes)
     :raises DownloadError: when it did not arrive, or the store refuses it; nothing is left of it then
     """
-    remove_stale_parts(path)
     for _ in range(_MAX_CHANGES):
         try:
             return _download(context, path, progress, check_size)
@@ -79,9 +78,11 @@ def _download(context: DownloadContext, path: ObjectStoragePath, progress: Progr
         if check_size:
             _check_announced_size(context, file)
         progress.begin(file.size)
-        with Sink(path, file.size) as sink, WriterPipeline(sink, progress) as pipeline:
-            Transfer(context, stream, pipeline).run()
-            stored = pipeline.finish()
+        remove_stale_parts(path)
+        with Sink(path, file.size) as sink:
+            with WriterPipeline(sink, progress) as pipeline:
+                Transfer(context, stream, file, pipeline).run()
+                stored = pipeline.finish()
             announced = context.url.announced_size if check_size else None
             for size, source in ((file.size, "the file's host"), (announced, "the API")):
                 if size not in (None, stored.size):
@@ -105,13 +106,14 @@ class Transfer:
     """Reads one file in order, and passes it on to a pipeline.
 
     :param stream: the connection that the file was opened on
+    :param file: the file, as its host describes it
     """
 
-    def __init__(self, context: DownloadContext, stream: Stream, pipeline: WriterPipeline) -> None:
+    def __init__(self, context: DownloadContext, stream: Stream, file: RemoteFile, pipeline: WriterPipeline) -> None:
         self._context = context
         self._stream = stream
         self._pipeline = pipeline
-        self._file = stream.open()
+        self._file = file
         self._offset = 0
         self._may_parallelise = True
 
@@ -126,7 +128,7 @@ class Transfer:
         pool = BufferPool(_BLOCK_BYTES, _BLOCKS)
         probed, seconds = 0, 0.0
         while True:
-            buffer = pool.acquire()
+            buffer = pool.get()
             # Only the reading is timed: a slow store does not become faster with more connections to the host.
             began = time.monotonic()
             count = self._stream.read_into(memoryview(buffer), self._offset)
@@ -203,7 +205,7 @@ class _ParallelReader:
             yield pending.popleft().result()
 
     def _load(self, offset: int, length: int) -> tuple[bytearray, int]:
-        buffer, stream = self.pool.acquire(), self._streams.get()
+        buffer, stream = self.pool.get(), self._streams.get()
         try:
             return buffer, stream.read_into(memoryview(buffer)[:length], offset, offset + length)
         finally:
@@ -220,30 +222,24 @@ class _ParallelReader:
             self._streams.get().close()
 
 
-class BufferPool:
+class BufferPool(LifoQueue[bytearray]):
     """A few buffers that are used again and again, which bounds the memory of a download.
+
+    Whoever gets one puts it back after use. ``get`` waits until one is free.
 
     :param size: bytes of each
     :param count: how many
     """
 
     def __init__(self, size: int, count: int) -> None:
-        # The last one released is acquired first: the processor's cache may hold it still.
-        self._free: LifoQueue[bytearray] = LifoQueue()
+        # Last in, first out: the processor's cache may still hold the buffer that was used last.
+        super().__init__()
         for _ in range(count):
-            self._free.put(bytearray(size))
-
-    def acquire(self) -> bytearray:
-        """Return a free buffer, and wait until there is one."""
-        return self._free.get()
-
-    def release(self, buffer: bytearray) -> None:
-        """Make a buffer free again."""
-        self._free.put(buffer)
+            self.put(bytearray(size))
 
 
 class WriterPipeline:
-    """Hashes and stores buffers in order, and releases them to their pool; one of the two happens in a thread.
+    """Hashes and stores buffers in order, and puts them back into their pool; a thread does one of the two.
 
     What the thread raises is raised by the next :meth:`put`, or by :meth:`finish`.
     """
@@ -265,10 +261,10 @@ class WriterPipeline:
         """Hash and store the first ``count`` bytes of a buffer."""
         if self._error is not None:
             raise self._error
-        self._do_here(memoryview(buffer)[:count])
-        self._size += count
-        self._queue.put((pool, buffer, count))
         self._progress.add(count)
+        self._size += count
+        self._do_here(memoryview(buffer)[:count])
+        self._queue.put((pool, buffer, count))
 
     def finish(self) -> StoredFile:
         """Wait until everything is hashed and stored."""
@@ -288,13 +284,13 @@ class WriterPipeline:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             pool, buffer, count = item
-            # After an error the buffers are still released: the reader may be waiting for one.
+            # After an error the buffers still go back: the reader may be waiting for one.
             if self._error is None:
                 try:
                     self._do_in_thread(memoryview(buffer)[:count])
                 except BaseException as error:
                     self._error = error
-            pool.release(buffer)
+            pool.put(buffer)
 
 
 class Logger(Protocol):
