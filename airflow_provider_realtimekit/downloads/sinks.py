@@ -1,58 +1,138 @@
-"""Where files go: each store's own way to let a file appear whole or not at all."""
+"""How each store writes a file so that it appears complete or not at all: local disk, S3, GCS, Azure, SFTP and others.
+
+Until a file is published, its bytes are in an upload that no reader sees, or in ``<name>.parts/<random>.part`` beside
+it.
+"""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from airflow_provider_realtimekit.downloads.s3 import MultipartSink, check_stored, part_size
+from airflow_provider_realtimekit.downloads.s3 import MultipartUpload, abort_stale_uploads, check_stored, part_size
 from airflow_provider_realtimekit.exceptions import DownloadError
 from airflow_provider_realtimekit.redaction import strip_queries, truncate
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_realtimekit.downloads.drain import Sink
+T = TypeVar("T")
 
-_S3, _GCS, _AZURE = frozenset({"s3", "s3a"}), frozenset({"gs", "gcs"}), frozenset({"abfs", "abfss", "az", "adl"})
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_STORES = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("abfs", "abfss", "az", "adl"), "azure"),
+}
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PART_NAME = re.compile(r"[0-9a-f]{8}\.part")
+
+log = logging.getLogger(__name__)
 
 
-def open_sink(path: ObjectStoragePath, size: int | None) -> Sink:
-    """Begin a file, and remove what a crash left of an earlier try for it.
+class PendingFile(Protocol):
+    """A file that is being written, and that nobody sees yet."""
 
-    :param path: the file's name once it is whole
-    :param size: how many bytes are to come, if that is known
-    :raises DownloadError: when the store refuses, or has no room
+    def write(self, view: memoryview) -> None:
+        """Append bytes."""
+
+    def publish(self) -> None:
+        """Let the file appear under its name."""
+
+    def discard(self) -> None:
+        """Remove what was written."""
+
+
+class Sink:
+    """Writes one file to its store, and discards it when it was not published by the end of the ``with`` block.
+
+    :param path: the name of the file once it is complete
+    :param size: bytes to come, ``None`` if unknown
+    :raises DownloadError: when the store refuses, or has too little room; the methods raise it, too
     """
-    with store_errors(path):
-        if is_local(path):
-            return LocalSink(Path(path.path), size)
-        protocols = protocols_of(path)
-        if protocols & _S3:
-            return MultipartSink(path, size)
-        if protocols & _GCS:
-            return UncommittedSink(path, size)
-        if protocols & _AZURE:
-            return BlockBlobSink(path, size)
-        return RenamedSink(path)
+
+    def __init__(self, path: ObjectStoragePath, size: int | None) -> None:
+        self._path = path
+        self._is_published = False
+        with _store_errors(path):
+            store = _store_of(path)
+            self.is_remote = store != "local"
+            self._file: PendingFile
+            match store:
+                case "local":
+                    self._file = LocalFile(Path(path.path), size)
+                case "s3":
+                    self._file = MultipartUpload(path, size)
+                case "gcs":
+                    self._file = GcsUpload(path, size)
+                case "azure":
+                    self._file = AzureBlockBlob(path, size)
+                case _:
+                    self._file = RenamedFile(path)
+
+    def write(self, view: memoryview) -> None:
+        """Append bytes."""
+        with _store_errors(self._path):
+            self._file.write(view)
+
+    def publish(self) -> None:
+        """Let the file appear under its name."""
+        with _store_errors(self._path):
+            self._file.publish()
+        self._is_published = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_published:
+            return
+        try:
+            self._file.discard()
+        except Exception as error:
+            # Not raised: the error that ended the block matters more.
+            log.warning(
+                "What was written for %s could not be removed (%s); the next download to this path removes it",
+                self._path,
+                type(error).__name__,
+            )
 
 
-def is_local(path: ObjectStoragePath) -> bool:
-    """Tell whether a path is one of this machine's files."""
-    return path.protocol in ("", "file", "local")
+def remove_stale_parts(path: ObjectStoragePath) -> None:
+    """Remove what a killed task has left of an earlier attempt to write a file.
+
+    :raises DownloadError: when the store refuses
+    """
+    with _store_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+        store = _store_of(path)
+        if store == "local":
+            staging = _staging_of(Path(path.path))
+            for part in list(staging.iterdir()):
+                if _PART_NAME.fullmatch(part.name):
+                    part.unlink(missing_ok=True)
+            _remove_if_empty(None, staging)
+        elif store == "s3":
+            abort_stale_uploads(path)
+        elif store == "other":
+            folder = _staging_of(path).path
+            path.fs.invalidate_cache(folder)
+            for name in path.fs.ls(folder, detail=False):
+                if _PART_NAME.fullmatch(name.rstrip("/").rpartition("/")[2]):
+                    path.fs.rm_file(name)
+            _remove_if_empty(path.fs, folder)
+        # GCS discards an upload after a week. Azure discards blocks then, or when the file is written again.
 
 
 def size_of(path: ObjectStoragePath) -> int | None:
-    """Return how many bytes a file has; None where there is none."""
-    with store_errors(path), suppress(FileNotFoundError, NotADirectoryError):
-        if is_local(path):
+    """Return the bytes of a stored file, ``None`` where there is none."""
+    with _store_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+        if _store_of(path) == "local":
             return Path(path.path).stat().st_size
         path.fs.invalidate_cache(path.parent.path)
         return int(path.fs.info(path.path)["size"])
@@ -60,10 +140,9 @@ def size_of(path: ObjectStoragePath) -> int | None:
 
 
 def read_start(path: ObjectStoragePath, limit: int) -> bytes | None:
-    """Return the first bytes of a small file; None where there is none."""
-    with store_errors(path), suppress(FileNotFoundError, NotADirectoryError):
-        if is_local(path):
-            # Not through its filesystem: the first one makes Airflow look through all providers.
+    """Return the first ``limit`` bytes of a stored file, ``None`` where there is none."""
+    with _store_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+        if _store_of(path) == "local":
             with Path(path.path).open("rb") as file:
                 return file.read(limit)
         path.fs.invalidate_cache(path.parent.path)
@@ -71,77 +150,135 @@ def read_start(path: ObjectStoragePath, limit: int) -> bytes | None:
     return None
 
 
-def protocols_of(path: ObjectStoragePath) -> frozenset[str]:
-    """Return what the path's filesystem calls itself."""
-    protocol = path.fs.protocol
-    return frozenset({protocol} if isinstance(protocol, str) else protocol)
+def _store_of(path: ObjectStoragePath) -> str:
+    # Local files do not go through path.fs: the first use of it makes Airflow load all providers.
+    if path.protocol in ("", "file", "local"):
+        return "local"
+    names = path.fs.protocol
+    return next((_STORES[name] for name in ((names,) if isinstance(names, str) else names) if name in _STORES), "other")
 
 
 @contextmanager
-def store_errors(path: ObjectStoragePath) -> Iterator[None]:
-    """Say clearly, and without secrets, that it is the store that fails."""
+def _store_errors(path: ObjectStoragePath) -> Iterator[None]:
+    """Turn whatever a store raises into a :class:`DownloadError` that names the file and holds no secret."""
     try:
         yield
     except DownloadError:
         raise
     except Exception as error:
-        why = "it is full" if isinstance(error, OSError) and error.errno in _FULL else _words(error)
-        raise DownloadError(f"{path} cannot be stored: {why}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = truncate(strip_queries(f"{type(error).__name__}: {reason}"))
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            reason = "the disk or the quota is full"
+        raise DownloadError(f"{path} cannot be stored: {reason}") from None
 
 
-def _words(error: Exception) -> str:
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return truncate(strip_queries(f"{type(error).__name__}: {told}"))
+# A folder of its own, so that the parts of a file are found without listing all files of an archive.
+def _staging_of(path: Any) -> Any:
+    return path.with_name(f"{path.name}.parts")
 
 
-def part_name(name: str) -> str:
-    """Return a temporary name that no other try has: a try that was given up must not touch a later one's file."""
-    return f"{name}.{secrets.token_hex(4)}.part"
+# A random name, so that a task that was believed dead cannot write into, or publish, the part of its successor.
+def _new_part_name() -> str:
+    return f"{secrets.token_hex(4)}.part"
 
 
-def is_part_of(candidate: str, name: str) -> bool:
-    """Tell whether a name is a temporary one for ``name``."""
-    return re.fullmatch(re.escape(name) + r"\.[0-9a-f]{8}\.part", candidate) is not None
+def _open_part(make_staging: Callable[[], object], open_part: Callable[[], T]) -> T:
+    """Open a new part in its staging folder."""
+    # Two tasks may write the manifest of one recording at once. One may remove the folder that the other has just made.
+    for _ in range(3):
+        make_staging()
+        with suppress(FileNotFoundError):
+            return open_part()
+    return open_part()
 
 
-class LocalSink:
-    """A file of this machine: written beside its place, then renamed."""
+def _remove_if_empty(fs: Any, staging: Any) -> None:
+    """Remove a staging folder, unless another task has a part in it.
+
+    :param fs: the filesystem, ``None`` for the local disk
+    """
+    # A store may refuse, or know no folders. The file is published by then, and an empty folder does no harm.
+    with suppress(Exception):
+        if fs is None:
+            staging.rmdir()
+        elif hasattr(fs, "_rmdir"):
+            # sshfs implements rmdir under this name only, which its rm calls.
+            fs.rm(staging)
+        else:
+            fs.rmdir(staging)
+
+
+class LocalFile:
+    """A file of this machine: written into its staging folder, then renamed."""
 
     def __init__(self, path: Path, size: int | None) -> None:
-        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        for entry in path.parent.iterdir():
-            if is_part_of(entry.name, path.name):
-                entry.unlink(missing_ok=True)
-        _check_room(path.parent, size)
-        self._part = path.with_name(part_name(path.name))
-        self._file = self._part.open("xb", buffering=0)
+        room = os.statvfs(path.parent)
+        free = room.f_bavail * room.f_frsize
+        if size is not None and size > free:
+            raise DownloadError(f"{path.parent} has no room for {path.name}: it needs {size} bytes, {free} are free")
+        self._path = path
+        self._staging = _staging_of(path)
+        self._part = self._staging / _new_part_name()
+        self._file = _open_part(lambda: self._staging.mkdir(exist_ok=True), lambda: self._part.open("xb", buffering=0))
 
     def write(self, view: memoryview) -> None:
-        """Write all of it: a nearly full disk may take a piece only."""
+        """Append bytes."""
+        # A disk that is nearly full may write less than it is given, and fails at the next write.
         while view:
             view = view[self._file.write(view) :]
 
     def publish(self) -> None:
-        """Rename."""
+        """Rename the part."""
         self._file.close()
         self._part.replace(self._path)
+        _remove_if_empty(None, self._staging)
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the part."""
         self._file.close()
         self._part.unlink(missing_ok=True)
+        _remove_if_empty(None, self._staging)
 
 
-def _check_room(folder: Path, size: int | None) -> None:
-    room = os.statvfs(folder)
-    free = room.f_bavail * room.f_frsize
-    if size is not None and size > free:
-        raise DownloadError(f"{folder} has no room: {size} bytes are to come, {free} are free")
+class RenamedFile:
+    """A file of any other store, such as SFTP: written into its staging folder, then renamed."""
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        self._path = path
+        self._fs = path.fs
+        self._size = 0
+        self._staging = _staging_of(path).path
+        self._part = (_staging_of(path) / _new_part_name()).path
+        self._file: Any = _open_part(
+            lambda: self._fs.makedirs(self._staging, exist_ok=True), lambda: self._fs.open(self._part, "wb")
+        )
+
+    def write(self, view: memoryview) -> None:
+        """Append bytes."""
+        self._file.write(bytes(view))  # Not every store's client accepts a view.
+        self._size += len(view)
+
+    def publish(self) -> None:
+        """Check how many bytes the store has, and rename the part."""
+        self._file.close()
+        check_stored(self._path, self._part, self._size)
+        self._fs.mv(self._part, self._path.path)
+        _remove_if_empty(self._fs, self._staging)
+
+    def discard(self) -> None:
+        """Remove the part."""
+        try:
+            self._file.close()
+        finally:
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(self._part)
+            _remove_if_empty(self._fs, self._staging)
 
 
-class _OpenFile:
-    """A file of an object store, fed with parts of one size, as some stores demand."""
+class _ObjectUpload:
+    """An upload to an object store through its fsspec file, which is given parts of one size."""
 
     def __init__(self, path: ObjectStoragePath, size: int | None) -> None:
         self._path = path
@@ -150,7 +287,7 @@ class _OpenFile:
         self._file: Any = path.fs.open(path.path, "wb", block_size=self._part, autocommit=False)
 
     def write(self, view: memoryview) -> None:
-        """Write up to the end of a part, then the next one."""
+        """Append bytes, at most up to the end of a part at once."""
         while view:
             room = self._part - self._size % self._part
             self._file.write(view[:room])
@@ -162,11 +299,11 @@ class _OpenFile:
         check_stored(self._path, self._path.path, self._size)
 
 
-class UncommittedSink(_OpenFile):
-    """An upload to Google Cloud Storage that is completed, or cancelled, at the end."""
+class GcsUpload(_ObjectUpload):
+    """A resumable upload to Google Cloud Storage."""
 
     def publish(self) -> None:
-        """Complete the upload."""
+        """Complete the upload, and check the file's size."""
         self._file.close()
         self._file.commit()
         self._check_stored()
@@ -176,59 +313,17 @@ class UncommittedSink(_OpenFile):
         try:
             self._file.discard()
         finally:
-            self._file.closed = True  # or its finaliser would upload the rest
+            self._file.closed = True  # Otherwise its finaliser uploads the rest.
 
 
-class BlockBlobSink(_OpenFile):
-    """A block blob of Azure: its blocks cannot be seen until they are committed, which closing does.
-
-    Blocks that were never committed go when the next try commits its own, or by themselves after a week.
-    """
+class AzureBlockBlob(_ObjectUpload):
+    """A block blob of Azure. Nobody sees its blocks before they are committed, which closing the file does."""
 
     def publish(self) -> None:
-        """Commit the blocks."""
+        """Commit the blocks, and check the file's size."""
         self._file.close()
         self._check_stored()
 
     def discard(self) -> None:
-        """Commit nothing, now or when the object is collected."""
-        self._file.closed = True
-
-
-class RenamedSink:
-    """Any other store, such as SFTP: written beside its place, then renamed."""
-
-    def __init__(self, path: ObjectStoragePath) -> None:
-        self._path = path
-        self._size = 0
-        self._fs = path.fs
-        self._fs.makedirs(path.parent.path, exist_ok=True)
-        self._remove_stale()
-        self._part = path.with_name(part_name(path.name)).path
-        self._file: Any = self._fs.open(self._part, "wb")
-
-    def write(self, view: memoryview) -> None:
-        """Write it; not every store's client takes a view."""
-        self._file.write(bytes(view))
-        self._size += len(view)
-
-    def publish(self) -> None:
-        """Check what the store has, and rename it."""
-        self._file.close()
-        check_stored(self._path, self._part, self._size)
-        self._fs.mv(self._part, self._path.path)
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        try:
-            self._file.close()
-        finally:
-            with suppress(FileNotFoundError):
-                self._fs.rm_file(self._part)
-
-    def _remove_stale(self) -> None:
-        folder = self._path.parent.path
-        self._fs.invalidate_cache(folder)
-        for name in self._fs.ls(folder, detail=False):
-            if is_part_of(name.rstrip("/").rpartition("/")[2], self._path.name):
-                self._fs.rm_file(name)
+        """Leave the blocks uncommitted."""
+        self._file.closed = True  # Otherwise its finaliser commits them.

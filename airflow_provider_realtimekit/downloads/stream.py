@@ -1,265 +1,280 @@
-"""The bytes of one file from any place on, over as many connections and links as it takes."""
+"""How the bytes of a file are read on when a connection breaks: resuming with ranges, retries, and when they end."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 
-from airflow_provider_realtimekit.downloads.facts import Facts, range_of, read_facts
-from airflow_provider_realtimekit.downloads.hosts import BROKEN, FileHost, Reply
-from airflow_provider_realtimekit.downloads.links import Link
+from airflow_provider_realtimekit.api.headers import parse_retry_after
+from airflow_provider_realtimekit.downloads.http import CONNECTION_ERRORS, FileHost, RemoteFile, RenewableUrl, Reply
 from airflow_provider_realtimekit.exceptions import DownloadError
 
-_READ = 1 << 18
-_LINK_REFUSED = frozenset({401, 403, 404, 410})
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REFUSALS = 3
-_WASTED = 5  # times that all of what is there already was loaded again for nothing
-_SHORTEST_DELAY, _LONGEST_DELAY = 0.1, 15.0
+_READ_BYTES = 1 << 18
+# Object stores answer 403 to an expired signature, some with 401, 404 or 410: a renewed URL may be accepted.
+_URL_REJECTED = frozenset({401, 403, 404, 410})
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAX_REJECTIONS = 3
+# A host without ranges sends the file from its beginning each time. One that has broken off so often before the
+# missing bytes is likely to do so always.
+_MAX_RESTARTS = 5
+_MIN_DELAY, _MAX_DELAY = 0.1, 15.0
+# How soon a wait ends when the download is stopped.
+_STOP_CHECK_SECONDS = 0.1
 
 
 class NoRangesError(Exception):
-    """The host does not give parts after all."""
+    """The host does not serve parts of a file, although it seemed to."""
 
 
-@dataclass
-class Access:
+@dataclass(frozen=True)
+class DownloadContext:
     """What all connections for one file share.
 
-    :param link: where the file is
-    :param timeout: seconds without a byte
-    :param retry_timeout: seconds to keep trying while nothing comes
-    :param stop: set when nobody wants the file any more
+    :param url: where the file is
+    :param timeout: seconds without a byte until a connection counts as broken
+    :param retry_timeout: seconds to retry while no byte arrives
+    :param stop: the caller sets it to end the download
+    :param abort: set to end the connections that share this context, when one of them has failed
     """
 
-    link: Link
+    url: RenewableUrl
     timeout: float
     retry_timeout: float
     stop: Event = field(default_factory=Event)
+    abort: Event = field(default_factory=Event)
 
-
-class Tries:
-    """Counts what failed since the last byte came, and waits ever longer between."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self.succeed()
-
-    def succeed(self) -> None:
-        """Forget what failed: bytes come again."""
-        self._failures = self._refusals = self._wasted = 0
-        self.live()
-
-    def live(self) -> None:
-        """Note that the host is alive, though nothing new came."""
-        self._last_byte = time.monotonic()
-
-    def fail(self, what: str, retry_after: int | None = None) -> None:
-        """Wait before the next try.
-
-        :raises DownloadError: when retry_timeout is at its end
-        """
-        self._failures += 1
-        backoff = min(_SHORTEST_DELAY * 2**self._failures, _LONGEST_DELAY) * random.uniform(0.5, 1)
-        delay = max(backoff, retry_after or 0)
-        if time.monotonic() - self._last_byte + delay > self._access.retry_timeout:
-            raise DownloadError(f"the file did not arrive: {what}, {self._failures} times in a row")
-        if self._access.stop.wait(delay):
+    def check_running(self) -> None:
+        """Raise :class:`DownloadError` when the download is to end."""
+        if self.stop.is_set() or self.abort.is_set():
             raise DownloadError("the download was stopped")
 
-    def waste(self, host: str) -> None:
-        """Note that a host without ranges broke off before it came to what is missing.
+    def wait(self, seconds: float) -> None:
+        """Wait, and raise :class:`DownloadError` when the download is to end."""
+        end = time.monotonic() + seconds
+        self.check_running()
+        while (left := end - time.monotonic()) > 0:
+            # A thread cannot wait for two events at once.
+            self.stop.wait(min(left, _STOP_CHECK_SECONDS))
+            self.check_running()
 
-        :raises DownloadError: when it did so too often
+
+class RetryBudget:
+    """Counts failures since the last byte arrived, waits longer after each, and ends the download after too many.
+
+    :param clock: seconds, never going back
+    """
+
+    def __init__(self, context: DownloadContext, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all failures, because new bytes arrived."""
+        self._failures = self._rejections = self._restarts = 0
+        self._active_at = self._clock()
+
+    def note_activity(self) -> None:
+        """Start ``retry_timeout`` again, because the host sends bytes, though none that are new."""
+        self._active_at = self._clock()
+
+    def fail(self, reason: str, retry_after: float | None = None) -> None:
+        """Wait before the next attempt.
+
+        :param reason: what went wrong, for the error
+        :param retry_after: seconds that the host asks to wait at least
+        :raises DownloadError: when the next attempt would be later than ``retry_timeout`` allows
         """
-        self._wasted += 1
-        if self._wasted > _WASTED:
-            raise DownloadError(f"{host} gives no parts of a file, and breaks off before the end")
+        self._failures += 1
+        backoff = min(_MIN_DELAY * 2**self._failures, _MAX_DELAY) * random.uniform(0.5, 1)
+        delay = max(backoff, retry_after or 0)
+        if self._clock() - self._active_at + delay > self._context.retry_timeout:
+            raise DownloadError(
+                f"the file did not arrive: {reason}, {self._failures} times in a row; the next attempt, in "
+                f"{delay:.1f} s, would be later than retry_timeout={self._context.retry_timeout:g} allows"
+            )
+        self._context.wait(delay)
+
+    def fail_restart(self, host: str) -> None:
+        """Wait after a host without ranges broke off before the bytes that are missing.
+
+        :raises DownloadError: when it has done so too often
+        """
+        self._restarts += 1
+        if self._restarts > _MAX_RESTARTS:
+            raise DownloadError(
+                f"{host} serves no parts of the file, and breaks off before the end, {self._restarts} times in a row"
+            )
         self.fail("the connection ended early")
 
-    def refuse(self, reply: Reply, age: int) -> None:
-        """Ask for a fresh link.
+    def reject_url(self, reply: Reply) -> None:
+        """Renew the URL that the host rejected.
 
-        :raises DownloadError: when fresh ones are refused too
+        :raises DownloadError: when renewed ones are rejected too
         """
-        self._refusals += 1
-        if self._refusals > _REFUSALS:
-            raise DownloadError(f"{reply.host} answers HTTP {reply.status} to a fresh link too")
-        self._access.link.refuse(age)
-        if self._refusals > 1:
+        self._rejections += 1
+        if self._rejections > _MAX_REJECTIONS:
+            raise DownloadError(f"{reply.host} answers HTTP {reply.status} to a renewed URL, too")
+        self._context.url.reject(reply.url_version)
+        # The first rejection is normal, since URLs expire. It costs no wait.
+        if self._rejections > 1:
             self.fail(f"{reply.host} answers HTTP {reply.status}")
 
 
 class Stream:
-    """Reads a file in order, and goes on wherever a connection breaks.
+    """Reads a file from any offset, over one connection at a time, and resumes wherever a connection breaks.
 
-    :param access: what is shared with other streams of the file
-    :param facts: what is known of the file; None to learn it from the first answer
-    :param strict: whether to give up on a host that answers with more than the part that was asked for
+    :param context: what is shared with the file's other streams
+    :param file: what is known of the file; ``None``: learn it from the first answer
+    :param is_strict: whether an answer with more than the requested part raises :class:`NoRangesError`
     """
 
-    def __init__(self, access: Access, facts: Facts | None = None, *, strict: bool = False) -> None:
-        self._access = access
-        self._facts = facts
-        self._strict = strict
-        self._host = FileHost(access.timeout)
-        self._tries = Tries(access)
+    def __init__(self, context: DownloadContext, file: RemoteFile | None = None, *, is_strict: bool = False) -> None:
+        self._context = context
+        self._file = file
+        self._is_strict = is_strict
+        self._host = FileHost(context.url, context.timeout)
+        self._budget = RetryBudget(context)
         self._reply: Reply | None = None
-        self._at = 0
-        self._begins, self._promised = 0, None  # type: int, int | None
+        self._offset = 0
+        # Where in the file the body of the current answer begins and ends.
+        self._begin = 0
+        self._end: int | None = None
 
-    @property
-    def facts(self) -> Facts:
-        """What is known of the file, asked for if need be."""
-        while self._facts is None:
+    def open(self) -> RemoteFile:
+        """Return the file as its host describes it, and request it first if that is not known yet."""
+        while self._file is None:
             self._open(0, None)
-        return self._facts
+        return self._file
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._reply = None
         self._host.close()
 
-    def fill(self, view: memoryview, offset: int, until: int | None = None) -> int:
+    def read_into(self, view: memoryview, offset: int, end: int | None = None) -> int:
         """Read bytes from ``offset`` on.
 
-        :param until: where the part ends that is wanted, if not at the end of the file
-        :returns: how many; fewer than fit only at the end
-        :raises FileChangedError: when the file is another one now
-        :raises NoRangesError: when ``strict``
-        :raises DownloadError: when it cannot be had
+        :param end: where the part that is wanted ends (default: at the end of the file)
+        :returns: how many bytes; fewer than fit into ``view`` only at the end of the file
+        :raises FileChangedError: when the host has another file now
+        :raises NoRangesError: when the stream is strict
+        :raises DownloadError: when the file does not arrive
         """
+        file = self.open()
         filled = 0
-        while filled < len(view) and not self._is_end(offset + filled):
-            count = self._read(view[filled : filled + _READ], offset + filled, until)
+        while filled < len(view) and (file.size is None or offset + filled < file.size):
+            count = self._read(view[filled : filled + _READ_BYTES], offset + filled, end)
             if count is None:
                 break
             filled += count
         return filled
 
-    def _is_end(self, offset: int) -> bool:
-        return self._facts is not None and self._facts.size is not None and offset >= self._facts.size
-
-    def _read(self, view: memoryview, offset: int, until: int | None) -> int | None:
-        """Read a few bytes, none if that failed; None at the end of a file whose size was not told."""
-        if self._access.stop.is_set():
-            raise DownloadError("the download was stopped")
-        if (self._reply is None or self._at != offset) and not self._open(offset, until):
+    def _read(self, view: memoryview, offset: int, end: int | None) -> int | None:
+        """Read once: return 0 after a failure, and ``None`` at the end of a file of unknown size."""
+        self._context.check_running()
+        reply = self._reply if self._offset == offset else None
+        reply = reply or self._open(offset, end)
+        if reply is None:
             return 0
         try:
-            count = self._reply.readinto(view) if self._reply else 0
-        except BROKEN as error:
-            return self._break_off(type(error).__name__)
+            count = reply.readinto(view)
+        except CONNECTION_ERRORS as error:
+            return self._fail(type(error).__name__)
         if count:
-            self._at += count
-            self._tries.succeed()
+            self._offset += count
+            self._budget.reset()
             return count
-        if self._promised is None:
+        if self._end is None:
             return None
-        if self._reply and self._reply.spent and self._at == self._promised:
-            self._reply = None  # the part is read; the next one is another question
+        if reply.is_read() and self._offset == self._end:
+            self._reply = None  # This part is complete; the next one needs a request of its own.
             return 0
-        return self._break_off(f"the connection ended after {offset} bytes")
+        return self._fail(f"the connection ended after {offset} bytes")
 
-    def _break_off(self, what: str) -> int:
+    def _fail(self, reason: str) -> int:
         self.close()
-        self._tries.fail(what)
+        self._budget.fail(reason)
         return 0
 
-    def _open(self, offset: int, until: int | None) -> bool:
-        """Ask for the bytes from ``offset`` on; tell whether they come now."""
+    def _open(self, offset: int, end: int | None) -> Reply | None:
+        """Request the bytes from ``offset`` on; return ``None`` when the request must be repeated."""
         self._reply = None
-        url, age = self._access.link.current()
         try:
-            reply = self._host.get(url, self._headers(offset, until))
-            ready = self._judge(reply, offset, age) and self._skip(reply, offset)
-        except BROKEN as error:
-            self._break_off(type(error).__name__)
-            return False
-        if ready:
-            self._reply, self._at = reply, offset
-        else:
+            reply = self._host.get(self._range_headers(offset, end))
+            is_usable = self._is_usable(reply, offset) and self._skip(reply, offset)
+        except CONNECTION_ERRORS as error:
+            self._fail(type(error).__name__)
+            return None
+        if not is_usable:
             self._host.close()
-        return ready
+            return None
+        self._reply, self._offset = reply, offset
+        return reply
 
-    def _headers(self, offset: int, until: int | None) -> dict[str, str]:
-        facts = self._facts
-        if facts is None or not facts.ranges or not facts.validator or (offset == 0 and until is None):
+    def _range_headers(self, offset: int, end: int | None) -> dict[str, str]:
+        file = self._file
+        if file is None or not file.has_ranges or not file.validator or (offset == 0 and end is None):
             return {}
-        last = "" if until is None else until - 1
-        return {"Range": f"bytes={offset}-{last}", "If-Range": facts.validator}
+        # If-Range: where the file has changed, the host sends all of the new one, and not a part that does not fit.
+        return {"Range": f"bytes={offset}-{'' if end is None else end - 1}", "If-Range": file.validator}
 
-    def _judge(self, reply: Reply, offset: int, age: int) -> bool:
-        """Tell whether an answer holds what was asked for, or at least all of the file."""
-        if reply.status == 200:
-            return self._judge_whole(reply)
-        if reply.status == 206:
-            return self._judge_part(reply, offset)
-        if reply.status in _LINK_REFUSED:
-            self._tries.refuse(reply, age)
-        elif reply.status in _TRY_AGAIN:
-            self._tries.fail(f"{reply.host} answers HTTP {reply.status}", reply.number("Retry-After"))
+    def _is_usable(self, reply: Reply, offset: int) -> bool:
+        """Whether an answer holds the bytes at ``offset``, be it as a part or with all of the file."""
+        if reply.status in (200, 206):
+            return self._has_bytes(reply, offset)
+        if reply.status in _URL_REJECTED:
+            self._budget.reject_url(reply)
+        elif reply.status in _RETRYABLE:
+            self._budget.fail(f"{reply.host} answers HTTP {reply.status}", parse_retry_after(reply.retry_after))
         elif reply.status == 416:
-            self._distrust_ranges(reply)
+            self._fail_range(reply)
         else:
             raise DownloadError(f"{reply.host} answers HTTP {reply.status}")
         return False
 
-    def _judge_whole(self, reply: Reply) -> bool:
-        facts = read_facts(reply)
-        if self._facts is None:
-            self._facts = facts
+    def _has_bytes(self, reply: Reply, offset: int) -> bool:
+        is_partial = reply.status == 206
+        begin, end = reply.span or (0, 0)
+        if is_partial and (self._file is None or end is None or not begin <= offset < end):
+            self._fail_range(reply)
+            return False
+        if self._file is None:
+            self._file = reply.file
         else:
-            self._facts.check_same(reply, facts.size, partial=False)
-        self._begins, self._promised = 0, facts.size
+            self._file.check_unchanged(reply.file, is_partial=is_partial)
+        self._begin, self._end = begin, end
         return True
 
-    def _judge_part(self, reply: Reply, offset: int) -> bool:
-        part = range_of(reply)
-        if self._facts is None or part is None or not part[0] <= offset < part[1]:
-            self._distrust_ranges(reply)
-            return False
-        begins, ends, size = part
-        if reply.number("Content-Length") not in (None, ends - begins):
-            self._distrust_ranges(reply)
-            return False
-        self._facts.check_same(reply, size, partial=True)
-        self._begins, self._promised = begins, ends
-        return True
+    def _fail_range(self, reply: Reply) -> None:
+        self._stop_using_ranges()
+        self._budget.fail(f"{reply.host} answers HTTP {reply.status} to a request for a part of the file")
 
-    def _distrust_ranges(self, reply: Reply) -> None:
-        """Ask for the whole file from now on: what came is no answer to the question."""
-        self._give_up_ranges()
-        self._tries.fail(f"{reply.host} answers HTTP {reply.status} to a question for a part")
-
-    def _give_up_ranges(self) -> None:
-        if self._facts is not None:
-            self._facts.ranges = False
-        if self._strict:
+    def _stop_using_ranges(self) -> None:
+        if self._file is not None:
+            self._file.has_ranges = False
+        if self._is_strict:
             raise NoRangesError
 
     def _skip(self, reply: Reply, offset: int) -> bool:
-        """Read over what is there already, where the host began earlier than it was asked to."""
-        left = offset - self._begins
+        """Read over the bytes before ``offset``, where the host began earlier than requested."""
+        left = offset - self._begin
         if left:
-            self._give_up_ranges()
-        waste = memoryview(bytearray(min(left, _READ)))
+            self._stop_using_ranges()
+        scratch = memoryview(bytearray(min(left, _READ_BYTES)))
         while left:
-            count = self._waste(reply, waste[:left])
+            try:
+                count = reply.readinto(scratch[:left])
+            except CONNECTION_ERRORS:
+                count = 0
+            if not count:
+                self.close()
+                self._budget.fail_restart(reply.host)
+            self._budget.note_activity()
             if not count:
                 return False
             left -= count
         return True
-
-    def _waste(self, reply: Reply, view: memoryview) -> int:
-        try:
-            count = reply.readinto(view)
-        except BROKEN:
-            count = 0
-        if not count:
-            self.close()
-            self._tries.waste(reply.host)
-        self._tries.live()
-        return count

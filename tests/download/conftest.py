@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from tests.conftest import connect
-from tests.download.support import MIB, Recorded, record
+from tests.support.downloads import MIB, Recorded, record
 
 # `make test-stores` installs what these need, and asks for them.
 collect_ignore = [] if os.environ.get("REALTIMEKIT_TEST_STORES") else ["stores"]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_realtimekit.exceptions import DownloadError, RecordingExpiredError
-from tests.download.support import MIB, Recorded, Store, fetch
+from tests.support.downloads import MIB, Recorded, Store, fetch
 from tests.support.tasks import when
 
 ROOT = Path(__file__).parents[2]
@@ -96,13 +96,15 @@ class StoreSuite:
         self, store: Store, recorded: Recorded, impatient: None, check_size: bool
     ) -> None:
         recorded.spoil(count=None, no_ranges=True, length=recorded.size + 10)
-        with pytest.raises(DownloadError, match="were announced" if check_size else "breaks off|did not arrive"):
+        with pytest.raises(DownloadError, match="but the API announced" if check_size else "breaks off|did not arrive"):
             fetch(recorded, store.destination, check_size=check_size)
         assert_absent(store)
 
     def test_too_short_a_content_length(self, store: Store, recorded: Recorded) -> None:
         recorded.spoil(length=recorded.size - 10)
-        with pytest.raises(DownloadError, match=f"has {recorded.size - 10} bytes of it, {recorded.size} were"):
+        with pytest.raises(
+            DownloadError, match=f"offers a file of {recorded.size - 10} bytes, but the API announced {recorded.size}"
+        ):
             fetch(recorded, store.destination)
         assert_absent(store)
 
@@ -139,7 +141,7 @@ class StoreSuite:
 
     def test_killed_in_the_middle(self, store: Store, recorded: Recorded) -> None:
         recorded.spoil(rate=6 * MIB)
-        command = [sys.executable, "-m", "tests.download.one", recorded.id, store.destination]
+        command = [sys.executable, "-m", "tests.support.downloads", recorded.id, store.destination]
         with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
             wait_until(store.begun, process)
             process.kill()

@@ -15,8 +15,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from moto.server import ThreadedMotoServer
 
-from tests.download.stores.servers import azurite, free_port, sshd
-from tests.download.support import Store
+from tests.support.downloads import Store, list_folder
+from tests.support.store_servers import azurite, free_port, sshd
 
 # It says goodbye when the tests, and the place where they log to, are gone.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -78,7 +78,7 @@ class SftpStore(Store):
         self.forbidden = f"sftp://my_sftp@{folder}/file/below"
 
     def listing(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self._folder.iterdir()}
+        return list_folder(self._folder)
 
 
 @pytest.fixture(scope="session")

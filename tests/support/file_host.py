@@ -1,4 +1,4 @@
-"""A host of files that answers as a test tells it to, request by request."""
+"""A host of files whose answers a test scripts, request by request."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 @dataclass
-class Manner:
+class Answer:
     """How one request is answered.
 
     :param ranges: ``honest``; ``ignored``: all of the file; ``refused``: 416; ``early``: the part begins before
-        what was asked for; ``short``: it ends before; ``unsaid``: 206 that does not say which part it is;
+        what was asked for; ``short``: it ends before; ``unsaid``: 206 without Content-Range;
         ``late``: it begins after what was asked for
     :param cut: bytes of the body, then the connection ends
     :param reset: whether it ends with a reset
     :param status: answered in place of the file
-    :param validators: whether the answer tells ETag and Last-Modified
-    :param length: whether it tells how long it is; if not, it comes in chunks
+    :param validators: whether the answer has ETag and Last-Modified
+    :param length: whether it has Content-Length; if not, it comes in chunks
     """
 
     ranges: str = "honest"
@@ -38,13 +38,13 @@ class Manner:
     length: bool = True
 
 
-class RudeHost:
+class ScriptedHost:
     """The host; ``content`` may be changed at any time."""
 
     def __init__(self, content: bytes = b"") -> None:
         self.content = content
         self.version = 1
-        self.manners: Iterator[Manner] = iter(())
+        self.answers: Iterator[Answer] = iter(())
         self.requests: list[dict[str, Any]] = []
         self.on_request: Callable[[int], None] = lambda number: None
         self.lock = threading.Lock()
@@ -56,9 +56,9 @@ class RudeHost:
             def do_GET(self) -> None:
                 with host.lock:
                     host.requests.append({"path": self.path, "headers": dict(self.headers)})
-                    manner = next(host.manners, Manner())
+                    answer = next(host.answers, Answer())
                     host.on_request(len(host.requests))
-                _answer(self, host, manner)
+                _answer(self, host, answer)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -68,15 +68,15 @@ class RudeHost:
             request_queue_size = 64
 
             def handle_error(self, *_: object) -> None:
-                """Clients that go away are what this is about."""
+                """Ignore clients that close the connection."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/file?Signature=S3CRET"
 
 
 @contextmanager
-def rude_host() -> Iterator[RudeHost]:
-    host = RudeHost()
+def scripted_host() -> Iterator[ScriptedHost]:
+    host = ScriptedHost()
     thread = threading.Thread(target=host.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -87,38 +87,38 @@ def rude_host() -> Iterator[RudeHost]:
         thread.join()
 
 
-def _answer(handler: BaseHTTPRequestHandler, host: RudeHost, manner: Manner) -> None:
+def _answer(handler: BaseHTTPRequestHandler, host: ScriptedHost, answer: Answer) -> None:
     etag, content = f'"{host.version}"', host.content
-    if manner.status is not None:
-        _send(handler, manner, manner.status, {"Content-Length": "0", **manner.headers}, b"")
+    if answer.status is not None:
+        _send(handler, answer, answer.status, {"Content-Length": "0", **answer.headers}, b"")
         return
-    headers = {"Accept-Ranges": "bytes", **manner.headers}
-    if manner.validators:
+    headers = {"Accept-Ranges": "bytes", **answer.headers}
+    if answer.validators:
         headers["ETag"] = etag
     asked = _RANGE.fullmatch(handler.headers.get("Range", ""))
     stale = handler.headers.get("If-Range") not in (None, etag)
-    if asked is None or stale or manner.ranges == "ignored":
-        _send(handler, manner, 200, headers, content)
+    if asked is None or stale or answer.ranges == "ignored":
+        _send(handler, answer, 200, headers, content)
         return
     first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
-    if manner.ranges == "refused" or first >= len(content):
-        _send(handler, manner, 416, {"Content-Range": f"bytes */{len(content)}"}, b"")
+    if answer.ranges == "refused" or first >= len(content):
+        _send(handler, answer, 416, {"Content-Range": f"bytes */{len(content)}"}, b"")
         return
-    first = {"early": first // 2, "late": min(first + 1, last)}.get(manner.ranges, first)
-    last = (first + last) // 2 if manner.ranges == "short" else last
-    if manner.ranges != "unsaid":
+    first = {"early": first // 2, "late": min(first + 1, last)}.get(answer.ranges, first)
+    last = (first + last) // 2 if answer.ranges == "short" else last
+    if answer.ranges != "unsaid":
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-    _send(handler, manner, 206, headers, content[first : last + 1])
+    _send(handler, answer, 206, headers, content[first : last + 1])
 
 
-def _send(handler: BaseHTTPRequestHandler, manner: Manner, status: int, headers: dict[str, str], body: bytes) -> None:
+def _send(handler: BaseHTTPRequestHandler, answer: Answer, status: int, headers: dict[str, str], body: bytes) -> None:
     handler.send_response(status)
-    chunked = not manner.length and status == 200
+    chunked = not answer.length and status == 200
     framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(body))}
     for name, value in {**framing, **headers}.items():
         handler.send_header(name, value)
     handler.end_headers()
-    piece = body if manner.cut is None else body[: manner.cut]
+    piece = body if answer.cut is None else body[: answer.cut]
     if chunked:
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"")
         handler.wfile.write(b"0\r\n\r\n" if len(piece) == len(body) else b"")
@@ -127,6 +127,6 @@ def _send(handler: BaseHTTPRequestHandler, manner: Manner, status: int, headers:
     handler.wfile.flush()
     if len(piece) < len(body):
         handler.close_connection = True
-        if manner.reset:
+        if answer.reset:
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.connection.close()

@@ -1,4 +1,4 @@
-"""Destinations: what may stand in one, and where each file goes."""
+"""Destinations: which placeholders one may have, where each file goes, and where the manifest does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_realtimekit.downloads.destination import Destination, check_apart, common_home
-from airflow_provider_realtimekit.downloads.manifest import read_track_name
-from airflow_provider_realtimekit.downloads.recording import asset_uri
+from airflow_provider_realtimekit.downloads.destination import Destination, asset_uri, manifest_path
+from airflow_provider_realtimekit.downloads.recording import parse_track_name
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.models import Recording
 
@@ -37,9 +36,9 @@ TRACKS = Recording.model_validate(
 )
 
 
-def places(destination: str, recording: Recording = RECORDING, **options: Any) -> list[str]:
-    goal = Destination(destination, **options)
-    return [str(goal.place(recording, file, "m/1").path) for file in recording.files]
+def paths(destination: str, recording: Recording = RECORDING, **options: Any) -> list[str]:
+    target = Destination(destination, **options).target
+    return [str(target(recording, file, "m/1").path) for file in recording.files]
 
 
 @pytest.mark.parametrize(
@@ -62,12 +61,12 @@ def places(destination: str, recording: Recording = RECORDING, **options: Any) -
     ],
 )
 def test_where_a_file_goes(destination: str, expected: str) -> None:
-    assert places(destination)[0] == expected
+    assert paths(destination)[0] == expected
 
 
 def test_each_layer_of_tracks_has_its_folder() -> None:
-    assert places("/data", TRACKS) == ["/data/default/default_ann_1.webm", "/data/low/bob.webm"]
-    assert places("/data/{layer}-{recording_id}", TRACKS) == [
+    assert paths("/data", TRACKS) == ["/data/default/default_ann_1.webm", "/data/low/bob.webm"]
+    assert paths("/data/{layer}-{recording_id}", TRACKS) == [
         "/data/default-r-2/default_ann_1.webm",
         "/data/low-r-2/bob.webm",
     ]
@@ -76,7 +75,7 @@ def test_each_layer_of_tracks_has_its_folder() -> None:
 @pytest.mark.parametrize("name", ["..", ".", "a/../../b", "a\\b", "\x00"])
 def test_no_name_leads_out_of_its_folder(name: str) -> None:
     recording = RECORDING.model_copy(update={"id": name})
-    for path in (*places("/data/{recording_id}", recording), *places("/data/x-{recording_id}/{suffix}", recording)):
+    for path in (*paths("/data/{recording_id}", recording), *paths("/data/x-{recording_id}/{suffix}", recording)):
         assert path.startswith("/data/")
         assert ".." not in path.split("/")
         assert "\x00" not in path
@@ -86,10 +85,10 @@ def test_no_name_leads_out_of_its_folder(name: str) -> None:
     ("destination", "why"),
     [
         ("", "must be a folder's path"),
-        ("/data/{meeting}", "{meeting} is no placeholder; known are file_name, "),
-        ("/data/{}", "{} is no placeholder"),
-        ("/data/{recording_id.__class__}", "is no placeholder"),
-        ("/data/{recording_id[0]}", "is no placeholder"),
+        ("/data/{meeting}", "{meeting} is not a placeholder; use one of file_name, "),
+        ("/data/{}", "{} is not a placeholder"),
+        ("/data/{recording_id.__class__}", "is not a placeholder"),
+        ("/data/{recording_id[0]}", "is not a placeholder"),
         ("/data/{recording_id!r}", "takes no conversion"),
         ("/data/{recording_id:>10}", "takes no format"),
         ("/data/{recording_id", "is not allowed"),
@@ -98,27 +97,27 @@ def test_no_name_leads_out_of_its_folder(name: str) -> None:
         ("s3://bucket-{recording_id}/data", "cannot name the bucket"),
     ],
 )
-def test_what_cannot_be_is_named(destination: str, why: str) -> None:
+def test_a_wrong_destination_is_named(destination: str, why: str) -> None:
     with pytest.raises(RealtimeKitInputError) as raised:
         Destination(destination)
     assert why in str(raised.value)
 
 
-def test_what_the_api_does_not_tell_is_named() -> None:
-    with pytest.raises(RealtimeKitInputError, match=r"names \{started_time\}, which the API does not tell of .* r-1"):
-        places("/data/{started_time:%Y}")
+def test_a_placeholder_without_a_value_is_named() -> None:
+    with pytest.raises(
+        RealtimeKitInputError, match=r"has the placeholder \{started_time\}, but the API gives no .* r-1"
+    ):
+        paths("/data/{started_time:%Y}")
 
 
-def test_two_files_cannot_share_a_place() -> None:
-    goal = Destination("/data/{output_file_name}")
+def test_two_files_cannot_have_one_path() -> None:
     with pytest.raises(RealtimeKitInputError, match=r"several files .* put \{file_name\}"):
-        check_apart([goal.place(RECORDING, file, None) for file in RECORDING.files])
-    goal = Destination("/data/{file_name}")
-    check_apart([goal.place(RECORDING, file, None) for file in RECORDING.files])
+        Destination("/data/{output_file_name}").targets(RECORDING, RECORDING.files, None)
+    Destination("/data/{file_name}").targets(RECORDING, RECORDING.files, None)
 
 
 @pytest.mark.parametrize(
-    ("destination", "home"),
+    ("destination", "folder"),
     [
         ("/data", "/data"),
         ("/data/{layer}/{file_name}", "/data"),
@@ -126,9 +125,9 @@ def test_two_files_cannot_share_a_place() -> None:
         ("/data/{file_name}", "/data"),
     ],
 )
-def test_the_manifest_stands_where_all_files_are_below(destination: str, home: str) -> None:
-    goal = Destination(destination)
-    assert str(common_home([goal.place(TRACKS, file, None) for file in TRACKS.files])) == home
+def test_the_manifest_is_in_the_folder_that_has_all_files_below_it(destination: str, folder: str) -> None:
+    targets = Destination(destination).targets(TRACKS, TRACKS.files, None)
+    assert str(manifest_path("r/2", targets)) == f"{folder}/r_2.manifest.json"
 
 
 @pytest.mark.parametrize(
@@ -140,10 +139,10 @@ def test_the_manifest_stands_where_all_files_are_below(destination: str, home: s
         ("something.webm", "default", None, None),
     ],
 )
-def test_who_and_when_stands_in_the_name(
+def test_participant_and_start_are_read_from_a_tracks_name(
     name: str, layer: str | None, participant: str | None, started_at: str | None
 ) -> None:
-    assert read_track_name(name, layer) == {"participant": participant, "started_at": started_at}
+    assert parse_track_name(name, layer) == {"participant": participant, "started_at": started_at}
 
 
 @pytest.mark.parametrize(

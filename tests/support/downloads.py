@@ -1,9 +1,15 @@
-"""What the tests of downloads share: recordings with a file of our own, and stores whose listing can be read."""
+"""What the tests of downloads share: recordings with a file of our own, and stores whose listing can be read.
+
+Also downloads one recording in a process that a test may kill:
+``python -m tests.support.downloads RECORDING DESTINATION``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
+import resource
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +18,7 @@ from typing import Any
 
 from airflow_provider_realtimekit.downloads import download_recording
 from airflow_provider_realtimekit.emulator import EmulatorServer
+from airflow_provider_realtimekit.exceptions import RealtimeKitError
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from tests.support.tasks import when
 
@@ -101,6 +108,33 @@ class Store(ABC):
         return {name: data for name, data in self.listing().items() if not name.endswith(".manifest.json")}
 
 
+def list_folder(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder, and its empty folders, by their paths in it."""
+    listing = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            listing[str(path.relative_to(folder))] = path.read_bytes()
+        elif not any(path.iterdir()):
+            listing[f"{path.relative_to(folder)}/"] = b""
+    return listing
+
+
 def fetch(recorded: Recorded, destination: Any, **options: Any) -> dict[str, Any]:
     with RealtimeKitHook() as hook:
         return download_recording(hook, recorded.id, destination, **options)
+
+
+def main(recording_id: str, destination: str, largest: str = "") -> int:
+    if largest:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+    with RealtimeKitHook() as hook:
+        try:
+            download_recording(hook, recording_id, destination)
+        except RealtimeKitError as error:
+            print(type(error).__name__, error, flush=True)
+            return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
