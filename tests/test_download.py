@@ -1,4 +1,4 @@
-"""The operator that downloads: templates, results, events, and never the token or a link where others can read it."""
+"""The download operator: templates, results, asset events, and no token or signed URL where others can read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import TOKEN, connect
 from tests.support.tasks import Ended, make_context, run_task
 
 
-def fetch(recording_id: str, destination: Any, context: dict[str, Any] | None = None, **options: Any) -> Ended:
+def download(recording_id: str, destination: Any, context: dict[str, Any] | None = None, **options: Any) -> Ended:
     make = lambda: RealtimeKitDownloadRecordingOperator(  # noqa: E731
         task_id="fetch", recording_id=recording_id, destination=destination, **options
     )
@@ -41,15 +41,15 @@ def uploaded(emulator: EmulatorServer) -> str:
 
 @pytest.fixture
 def with_audio(emulator: EmulatorServer) -> str:
-    """A recording with a video, and its sound in a file of its own."""
+    """A recording with a video file and an audio file."""
     with RealtimeKitHook() as hook:
         recording = hook.start_recording(meeting_id="m", audio_config={"codec": "AAC", "export_file": True})
     emulator.world.jump(recording.id, "UPLOADED")
     return recording.id
 
 
-def test_the_file_arrives_whole(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
-    ended = fetch(uploaded, f"file://{tmp_path}/in/folder")
+def test_the_file_arrives_complete(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
+    ended = download(uploaded, f"file://{tmp_path}/in/folder")
     assert ended.state == "success", ended.error
     assert ended.result["id"] == uploaded
     (file,) = ended.result["files"]
@@ -62,7 +62,7 @@ def test_the_file_arrives_whole(uploaded: str, tmp_path: Path, emulator: Emulato
 
 
 def test_a_plain_local_path_and_a_templated_one(uploaded: str, tmp_path: Path) -> None:
-    ended = fetch("{{ '" + uploaded + "' }}", f"{tmp_path}/{{{{ 'deep' }}}}", files="{{ 'video' }}")
+    ended = download("{{ '" + uploaded + "' }}", f"{tmp_path}/{{{{ 'deep' }}}}", files="{{ 'video' }}")
     assert ended.state == "success", ended.error
     assert Path(ended.result["files"][0]["path"].removeprefix("file://")).parent == tmp_path / "deep"
 
@@ -73,18 +73,18 @@ def test_object_storage(uploaded: str, emulator: EmulatorServer) -> None:
     from fsspec.implementations.memory import MemoryFileSystem
 
     attach("memory", fs=MemoryFileSystem())
-    ended = fetch(uploaded, ObjectStoragePath("memory://bucket/recordings"))
+    ended = download(uploaded, ObjectStoragePath("memory://bucket/recordings"))
     assert ended.state == "success", ended.error
     (file,) = ended.result["files"]
     assert ObjectStoragePath(file["path"]).stat().st_size == file["size"]
     names = {path.name for path in ObjectStoragePath("memory://bucket/recordings").iterdir()}
     assert names == {file["name"], f"{uploaded}.manifest.json"}
-    assert fetch(uploaded, "memory://bucket/recordings").result["files"][0]["skipped"] is True
+    assert download(uploaded, "memory://bucket/recordings").result["files"][0]["skipped"] is True
 
 
 def test_a_path_built_from_the_recording(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
-    """The API tells the meeting in lists only, so it is looked up there."""
-    ended = fetch(uploaded, f"{tmp_path}/{{meeting_id}}/{{invoked_time:%Y}}/{{recording_id}}{{suffix}}")
+    """Only lists say which meeting a recording belongs to, so it is looked up there."""
+    ended = download(uploaded, f"{tmp_path}/{{meeting_id}}/{{invoked_time:%Y}}/{{recording_id}}{{suffix}}")
     assert ended.state == "success", ended.error
     recording = emulator.world.get(uploaded)
     (found,) = media(tmp_path)
@@ -97,10 +97,10 @@ def test_a_path_built_from_the_recording(uploaded: str, tmp_path: Path, emulator
 @pytest.mark.parametrize(
     ("destination", "options"), [("{nothing}", {}), ("{recording_id", {}), ("x", {"files": "subtitles"})]
 )
-def test_what_cannot_be_is_named_before_any_call(
+def test_a_wrong_argument_is_named_before_any_request(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer, destination: str, options: dict[str, Any]
 ) -> None:
-    ended = fetch(uploaded, f"{tmp_path}/{destination}", **options)
+    ended = download(uploaded, f"{tmp_path}/{destination}", **options)
     assert isinstance(ended.error, RealtimeKitInputError)
     assert "is not allowed" in str(ended.error)
     assert ended.state == "failed"
@@ -109,22 +109,22 @@ def test_what_cannot_be_is_named_before_any_call(
 
 @pytest.mark.parametrize(("files", "kinds"), [("all", ["video", "audio"]), ("video", ["video"]), ("audio", ["audio"])])
 def test_which_files(with_audio: str, tmp_path: Path, files: str, kinds: list[str]) -> None:
-    ended = fetch(with_audio, str(tmp_path), files=files)
+    ended = download(with_audio, str(tmp_path), files=files)
     assert ended.state == "success", ended.error
     assert [file["kind"] for file in ended.result["files"]] == kinds
     assert sorted(str(path) for path in media(tmp_path)) == sorted(file["path"] for file in ended.result["files"])
 
 
 def test_one_file_after_the_other_are_in_one_manifest(with_audio: str, tmp_path: Path) -> None:
-    fetch(with_audio, str(tmp_path), files="video")
-    assert fetch(with_audio, str(tmp_path), files="audio").state == "success"
-    ended = fetch(with_audio, str(tmp_path))
+    download(with_audio, str(tmp_path), files="video")
+    assert download(with_audio, str(tmp_path), files="audio").state == "success"
+    ended = download(with_audio, str(tmp_path))
     assert [file["skipped"] for file in ended.result["files"]] == [True, True]
     assert len(json.loads(Path(ended.result["manifest"]).read_text())["files"]) == 2
 
 
-def test_no_such_file_says_so(uploaded: str, tmp_path: Path) -> None:
-    ended = fetch(uploaded, str(tmp_path), files="audio")
+def test_a_recording_without_the_wanted_kind_of_file(uploaded: str, tmp_path: Path) -> None:
+    ended = download(uploaded, str(tmp_path), files="audio")
     assert isinstance(ended.error, RecordingUnavailableError)
     assert "has no audio file" in str(ended.error)
 
@@ -135,32 +135,35 @@ def test_all_files_of_a_track_recording(emulator: EmulatorServer, tmp_path: Path
         recording = hook.start_track_recording(meeting_id="m")
         emulator.world.jump(recording.id, "UPLOADED")
         names = {file.name for file in hook.get_recording(recording.id).files}
-    ended = fetch(recording.id, str(tmp_path))
+    ended = download(recording.id, str(tmp_path))
     assert ended.state == "success", ended.error
     assert {path.name for path in media(tmp_path)} == names
     assert {file["participant"] for file in ended.result["files"]} == {"ann", "bob"}
-    told = json.loads((tmp_path / f"{recording.id}.manifest.json").read_text())
-    assert {(file["participant"], file["layer"]) for file in told["files"]} == {("ann", "default"), ("bob", "default")}
-    assert all(file["started_at"].startswith("20") for file in told["files"])
+    manifest = json.loads((tmp_path / f"{recording.id}.manifest.json").read_text())
+    assert {(file["participant"], file["layer"]) for file in manifest["files"]} == {
+        ("ann", "default"),
+        ("bob", "default"),
+    }
+    assert all(file["started_at"].startswith("20") for file in manifest["files"])
 
 
 @pytest.mark.parametrize("fault", [{"cut": 100}, {"status": 403}, {"status": 500}, {"reset": True}], ids=str)
-def test_what_breaks_once_is_mended(
+def test_a_fault_that_happens_once_is_retried(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer, fault: dict[str, Any]
 ) -> None:
     emulator.faults.add(operation="download", count=1, **fault)
-    ended = fetch(uploaded, str(tmp_path))
+    ended = download(uploaded, str(tmp_path))
     assert ended.state == "success", ended.error
     assert media(tmp_path)[0].stat().st_size == ended.result["files"][0]["size"]
 
 
 @pytest.mark.parametrize("fault", [{"cut": 0}, {"status": 403}, {"status": 500}, {"reset": True}], ids=str)
-def test_what_does_not_arrive_leaves_nothing(
+def test_a_file_that_does_not_arrive_leaves_nothing(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
     connect(emulator, monkeypatch, retry_timeout=1)
     emulator.faults.add(operation="download", count=None, **fault)
-    ended = fetch(uploaded, str(tmp_path))
+    ended = download(uploaded, str(tmp_path))
     assert ended.state == "up_for_retry"
     assert isinstance(ended.error, DownloadError)
     assert ended.error.recording_id == uploaded
@@ -168,67 +171,69 @@ def test_what_does_not_arrive_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_retry_replaces_what_is_not_right(uploaded: str, tmp_path: Path) -> None:
-    assert fetch(uploaded, str(tmp_path)).state == "success"
+def test_a_retry_replaces_a_file_of_another_size(uploaded: str, tmp_path: Path) -> None:
+    assert download(uploaded, str(tmp_path)).state == "success"
     (found,) = media(tmp_path)
     found.write_bytes(b"old")
-    assert fetch(uploaded, str(tmp_path)).state == "success"
+    assert download(uploaded, str(tmp_path)).state == "success"
     assert found.stat().st_size > 3
 
 
-@pytest.mark.parametrize("told", ["", "[]", "{", '{"files": 1}', '{"files": [1, {"path": "x"}]}'])
-def test_a_manifest_that_is_none_is_no_obstacle(uploaded: str, tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 1}', '{"files": [1, {"path": "x"}]}'])
+def test_a_malformed_manifest_is_replaced(uploaded: str, tmp_path: Path, content: str) -> None:
     manifest = tmp_path / f"{uploaded}.manifest.json"
-    manifest.write_text(told)
-    assert fetch(uploaded, str(tmp_path)).result["files"][0]["skipped"] is False
+    manifest.write_text(content)
+    assert download(uploaded, str(tmp_path)).result["files"][0]["skipped"] is False
     assert json.loads(manifest.read_text())["recording_id"] == uploaded
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [("RECORDING", "it is RECORDING, not UPLOADED"), ("ERRORED", "it is ERRORED, not UPLOADED")]
+    ("status", "reason"), [("RECORDING", "it is RECORDING, not UPLOADED"), ("ERRORED", "it is ERRORED, not UPLOADED")]
 )
-def test_what_has_no_file_says_why(emulator: EmulatorServer, tmp_path: Path, status: str, why: str) -> None:
+def test_a_recording_that_is_not_uploaded_says_why(
+    emulator: EmulatorServer, tmp_path: Path, status: str, reason: str
+) -> None:
     (recording_id,) = emulator.world.seed(1, status=status)
-    ended = fetch(recording_id, str(tmp_path))
+    ended = download(recording_id, str(tmp_path))
     assert isinstance(ended.error, RecordingUnavailableError)
-    assert why in str(ended.error)
+    assert reason in str(ended.error)
 
 
 def test_an_expired_recording_says_when(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
     emulator.world.expire(uploaded)
-    ended = fetch(uploaded, str(tmp_path))
+    ended = download(uploaded, str(tmp_path))
     assert ended.state == "failed", "no retry can help"
     assert isinstance(ended.error, RecordingExpiredError)
     assert f"its files expired at {str(ended.error.expired_at)[:10]}" in str(ended.error)
 
 
-def test_what_is_there_already_is_found_after_the_recording_has_expired(
+def test_a_file_that_is_there_already_is_skipped_after_the_recording_has_expired(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer
 ) -> None:
-    first = fetch(uploaded, str(tmp_path))
+    first = download(uploaded, str(tmp_path))
     emulator.world.expire(uploaded)
-    again = fetch(uploaded, str(tmp_path))
+    again = download(uploaded, str(tmp_path))
     assert again.state == "success", again.error
     assert [file["skipped"] for file in again.result["files"]] == [True]
     assert again.result["files"][0]["path"] == first.result["files"][0]["path"]
     media(tmp_path)[0].unlink()
-    assert isinstance(fetch(uploaded, str(tmp_path)).error, RecordingExpiredError)
+    assert isinstance(download(uploaded, str(tmp_path)).error, RecordingExpiredError)
 
 
-def test_an_empty_destination_is_named_before_any_call(uploaded: str, emulator: EmulatorServer) -> None:
-    ended = fetch(uploaded, "{{ '' }}")
+def test_an_empty_destination_is_named_before_any_request(uploaded: str, emulator: EmulatorServer) -> None:
+    ended = download(uploaded, "{{ '' }}")
     assert isinstance(ended.error, RealtimeKitInputError)
     assert "destination='' is not allowed" in str(ended.error)
     assert emulator.ledger.count() == 0
 
 
-def test_asset_events_tell_what_was_written(uploaded: str, tmp_path: Path) -> None:
+def test_asset_events_name_what_was_written(uploaded: str, tmp_path: Path) -> None:
     from airflow.sdk import Asset, AssetAlias
     from airflow.sdk.execution_time.context import OutletEventAccessors
 
     asset, alias = Asset("s3://bucket/recordings"), AssetAlias("recordings")
     events = OutletEventAccessors()
-    ended = fetch(uploaded, str(tmp_path), make_context(outlet_events=events), outlets=[asset, alias])
+    ended = download(uploaded, str(tmp_path), make_context(outlet_events=events), outlets=[asset, alias])
     assert ended.state == "success", ended.error
     (file,) = ended.result["files"]
     assert events[asset].extra == {"recording_id": uploaded, "files": [file["path"]]}
@@ -237,12 +242,12 @@ def test_asset_events_tell_what_was_written(uploaded: str, tmp_path: Path) -> No
     assert event.extra["sha256"] == file["sha256"]
 
 
-def test_lineage_tells_from_where_and_to_where(uploaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lineage_names_source_and_target(uploaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.common.compat import sdk
 
     collector = sdk.HookLineageCollector()
     monkeypatch.setattr(sdk, "get_hook_lineage_collector", lambda: collector, raising=False)
-    ended = fetch(uploaded, str(tmp_path))
+    ended = download(uploaded, str(tmp_path))
     assert ended.state == "success", ended.error
     (source,), (target,) = collector.collected_assets.inputs, collector.collected_assets.outputs
     assert source.asset.uri.endswith(f"/recordings/{uploaded}")
@@ -250,15 +255,17 @@ def test_lineage_tells_from_where_and_to_where(uploaded: str, tmp_path: Path, mo
     assert "ignature" not in f"{source}{target}"
 
 
-def test_no_log_holds_a_link_or_the_token(uploaded: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_holds_a_signed_url_or_the_token(
+    uploaded: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with RealtimeKitHook() as hook:
         url = hook.get_recording(uploaded).files[0].url.get_secret_value()
     with caplog.at_level(logging.DEBUG):
-        ended = fetch(uploaded, str(tmp_path))
+        ended = download(uploaded, str(tmp_path))
     client_lines = [record for record in caplog.records if not record.name.startswith("uvicorn")]
-    told = "\n".join(record.getMessage() for record in client_lines)
-    assert "MB/s" in told, "the download says how it went"
-    for text in (told, json.dumps(ended.result)):
+    logged = "\n".join(record.getMessage() for record in client_lines)
+    assert "MB/s" in logged, "the speed is logged"
+    for text in (logged, json.dumps(ended.result)):
         assert url.partition("?")[2][:20] not in text
         assert "Signature" not in text
         assert TOKEN not in text

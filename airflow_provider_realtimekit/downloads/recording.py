@@ -229,7 +229,7 @@ def parse_track_name(name: str, layer: str | None) -> dict[str, str | None]:
     :param name: ``<prefix>_<participant>_<milliseconds since 1970>.webm``
     :param layer: the layer's name, which is the prefix unless the start asked for another one
     """
-    # Another prefix is returned as a part of the participant: nothing tells the two apart.
+    # Another prefix is returned as a part of the participant, because the name does not say where it ends.
     found = _TRACK_NAME.fullmatch(name.removeprefix(f"{layer}_") if layer else name)
     if found is None:
         return {"participant": None, "started_at": None}

@@ -1,4 +1,4 @@
-"""What must hold on every store: a file is there whole and right, or it is absent and the error says why."""
+"""What must hold on every store: a file is there, complete and correct, or it is absent and an error says why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.tasks import when
 ROOT = Path(__file__).parents[2]
 
 
-def assert_whole(store: Store, recorded: Recorded, fetched: dict[str, Any]) -> None:
+def assert_complete(store: Store, recorded: Recorded, fetched: dict[str, Any]) -> None:
     (file,) = fetched["files"]
     assert (file["size"], file["sha256"]) == (recorded.size, recorded.sha256)
     assert store.files() == {recorded.name: recorded.content}
@@ -47,35 +47,35 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 class StoreSuite:
     """The tests; each class that inherits it brings a fixture ``store``."""
 
-    def test_a_file_arrives_whole_and_once(self, store: Store, recorded: Recorded) -> None:
+    def test_a_file_arrives_complete_and_once(self, store: Store, recorded: Recorded) -> None:
         fetched = fetch(recorded, store.destination)
-        assert_whole(store, recorded, fetched)
+        assert_complete(store, recorded, fetched)
         assert fetched["files"][0]["skipped"] is False
         again = fetch(recorded, store.destination)
-        assert_whole(store, recorded, again)
+        assert_complete(store, recorded, again)
         assert again["files"][0]["skipped"] is True
         assert recorded.requests == 1
 
-    def test_the_manifest_tells_what_was_fetched(self, store: Store, recorded: Recorded) -> None:
+    def test_the_manifest_lists_what_was_downloaded(self, store: Store, recorded: Recorded) -> None:
         fetched = fetch(recorded, store.destination)
-        told = json.loads(store.listing()[f"{recorded.id}.manifest.json"])
-        assert (told["recording_id"], told["output_file_name"]) == (recorded.id, recorded.name)
-        assert datetime.fromisoformat(told["invoked_time"]).tzinfo is not None
-        (file,) = told["files"]
+        manifest = json.loads(store.listing()[f"{recorded.id}.manifest.json"])
+        assert (manifest["recording_id"], manifest["output_file_name"]) == (recorded.id, recorded.name)
+        assert datetime.fromisoformat(manifest["invoked_time"]).tzinfo is not None
+        (file,) = manifest["files"]
         assert file.items() <= fetched["files"][0].items()
         assert (file["size"], file["sha256"]) == (recorded.size, recorded.sha256)
 
-    def test_what_lost_bytes_since_is_loaded_again(self, store: Store, recorded: Recorded) -> None:
+    def test_a_file_of_another_size_is_downloaded_again(self, store: Store, recorded: Recorded) -> None:
         fetch(recorded, store.destination)
         recorded.change(recorded.size + 1)
-        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert_complete(store, recorded, fetch(recorded, store.destination))
         assert recorded.requests == 2
 
     def test_cut_off_at_every_tenth(self, store: Store, recorded: Recorded) -> None:
         for _ in range(9):
             recorded.spoil(cut=recorded.size // 10)
-        assert_whole(store, recorded, fetch(recorded, store.destination))
-        assert recorded.requests == 10, "each request went on where the last one broke off"
+        assert_complete(store, recorded, fetch(recorded, store.destination))
+        assert recorded.requests == 10, "each request resumed where the last one broke off"
 
     @pytest.mark.parametrize("tenth", range(1, 10))
     def test_cut_off_for_good(self, store: Store, recorded: Recorded, impatient: None, tenth: int) -> None:
@@ -88,7 +88,7 @@ class StoreSuite:
     def test_a_host_without_ranges(self, store: Store, recorded: Recorded) -> None:
         recorded.spoil(no_ranges=True, cut=recorded.size // 2)
         recorded.spoil(no_ranges=True, count=None)
-        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert_complete(store, recorded, fetch(recorded, store.destination))
         assert recorded.requests == 2
 
     @pytest.mark.parametrize("check_size", [True, False])
@@ -110,12 +110,12 @@ class StoreSuite:
 
     def test_a_file_that_changed_between_two_ranges(self, store: Store, recorded: Recorded) -> None:
         recorded.in_the_middle(lambda: recorded.change(recorded.size + 5))
-        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert_complete(store, recorded, fetch(recorded, store.destination))
 
-    def test_a_link_that_expired_in_the_middle(self, store: Store, recorded: Recorded) -> None:
+    def test_a_url_that_expired_in_the_middle(self, store: Store, recorded: Recorded) -> None:
         recorded.spoil(cut=recorded.size // 2)
         recorded.spoil(status=403)
-        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert_complete(store, recorded, fetch(recorded, store.destination))
         assert recorded.emulator.ledger.count("get") == 2
         assert recorded.requests == 3
 
@@ -131,7 +131,7 @@ class StoreSuite:
             fetch(recorded, store.forbidden)
         assert_absent(store)
 
-    def test_an_end_from_elsewhere(self, store: Store, recorded: Recorded) -> None:
+    def test_a_download_that_is_stopped_from_another_thread(self, store: Store, recorded: Recorded) -> None:
         stop = Event()
         recorded.spoil(rate=4 * MIB)
         when(store.begun, stop.set)
@@ -146,5 +146,5 @@ class StoreSuite:
             wait_until(store.begun, process)
             process.kill()
             assert process.wait() == -9
-        assert recorded.name not in store.listing(), "nothing stands under the name of the file"
-        assert_whole(store, recorded, fetch(recorded, store.destination))
+        assert recorded.name not in store.listing(), "no incomplete file has the name"
+        assert_complete(store, recorded, fetch(recorded, store.destination))

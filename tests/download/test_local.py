@@ -1,4 +1,4 @@
-"""Downloads to the local disk: the whole suite, and what only a disk can do."""
+"""Downloads to the local disk: the suite of all stores, and what only a disk can do."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_full_disk(store: LocalStore, recorded: Recorded) -> None:
     assert_absent(store)
 
 
-def test_a_disk_that_is_too_small_is_found_out_at_the_start(store: LocalStore) -> None:
+def test_a_disk_that_is_too_small_fails_before_the_download(store: LocalStore) -> None:
     from airflow.sdk import ObjectStoragePath
 
     with pytest.raises(DownloadError, match="has no room"):

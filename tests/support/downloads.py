@@ -1,4 +1,4 @@
-"""What the tests of downloads share: recordings with a file of our own, and stores whose listing can be read.
+"""What the tests of downloads share: recordings whose file has known bytes, and stores that can be listed.
 
 Also downloads one recording in a process that a test may kill:
 ``python -m tests.support.downloads RECORDING DESTINATION``.
@@ -47,31 +47,31 @@ class Recorded:
         return self.emulator.world.get(self.id).files[0].output.name
 
     def change(self, size: int, seed: int = 1) -> None:
-        """Let the file be another one from now on."""
+        """Replace the file on its host."""
         self.content = random.Random(seed).randbytes(size)
         path = self.folder / f"{self.id}-{size}-{seed}.mp4"
         path.write_bytes(self.content)
         self.emulator.world.replace_file(self.id, path)
 
     def in_the_middle(self, act: Callable[[], Any]) -> None:
-        """Have something happen while half of the file is there, and the rest of it was asked for."""
+        """Act when half of the file has arrived and the rest was requested."""
         self.spoil(cut=self.size // 2)
         self.spoil(status=503, count=None)
 
-        def go_on() -> None:
+        def resume() -> None:
             act()
             self.emulator.faults.clear()
 
-        when(lambda: self.requests >= 2, go_on)
+        when(lambda: self.requests >= 2, resume)
 
     def spoil(self, **fault: Any) -> None:
-        """Let a request for the file go wrong."""
+        """Let a request for the file fail."""
         self.emulator.faults.add(operation="download", **fault)
 
     @property
     def requests(self) -> int:
-        """How often the file was asked for."""
-        return len([entry for entry in self.emulator.ledger.requests if entry.operation == "download"])
+        """How often the file was requested."""
+        return len([request for request in self.emulator.ledger.requests if request.operation == "download"])
 
 
 def record(emulator: EmulatorServer, folder: Path, size: int) -> Recorded:
@@ -82,13 +82,13 @@ def record(emulator: EmulatorServer, folder: Path, size: int) -> Recorded:
 
 
 class Store(ABC):
-    """A real store, and one folder of it that a test has for itself."""
+    """A real store, and a folder in it for one test."""
 
     #: The folder, as a user would write it.
     destination: str
-    #: A place that the store does not let anybody write to.
+    #: A path that nobody may write to.
     forbidden: str
-    #: Whether it can throw away what was begun; otherwise the next whole file does.
+    #: Whether it can discard an incomplete file; otherwise the next complete one replaces it.
     discards = True
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Store(ABC):
         return 0
 
     def begun(self) -> bool:
-        """Tell whether there is a part of a file that is not whole yet."""
+        """Return whether there is an incomplete file."""
         return self.pending() > 0 or any(name.endswith(".part") for name in self.listing())
 
     def files(self) -> dict[str, bytes]:

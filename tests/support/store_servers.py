@@ -1,4 +1,4 @@
-"""Real stores on loopback, each ended by closing its context."""
+"""Servers of real stores on loopback, each stopped at the end of its ``with`` block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole suite of downloads on stores of others, and what is each one's own."""
+"""The suite of downloads on S3, Azure and SFTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TestS3(StoreSuite):
     name = "s3"
 
 
-# What Azure's own client does is its own affair.
+# Azure's own client sends it.
 @pytest.mark.filterwarnings("ignore:Sending a large body directly")
 class TestAzure(StoreSuite):
     """Azure's blob storage, as Azurite serves it and adlfs writes it."""
