@@ -150,6 +150,13 @@ def test_a_redirect_must_lead_to_https(host: ScriptedHost, tmp_path: Path, to: s
     assert "S3CRET" not in str(raised.value)
 
 
+def test_plain_http_is_allowed_on_the_whole_loopback_range(tmp_path: Path) -> None:
+    """As for the host of a connection, which may be 127.0.0.2, too."""
+    with scripted_host("127.0.0.2") as host:
+        host.content = b"content"
+        assert download(host, tmp_path).size == 7
+
+
 @pytest.mark.parametrize("url", ["http://example.org/file?sig=S3CRET", "ftp://127.0.0.2/file?sig=S3CRET", "S3CRET"])
 def test_links_must_be_https(host: ScriptedHost, tmp_path: Path, url: str) -> None:
     with pytest.raises(DownloadError, match="which is not https") as raised:

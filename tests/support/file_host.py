@@ -41,7 +41,7 @@ class Answer:
 class ScriptedHost:
     """The host; ``content`` may be changed at any time."""
 
-    def __init__(self, content: bytes = b"") -> None:
+    def __init__(self, content: bytes = b"", address: str = "127.0.0.1") -> None:
         self.content = content
         self.version = 1
         self.answers: Iterator[Answer] = iter(())
@@ -70,13 +70,13 @@ class ScriptedHost:
             def handle_error(self, *_: object) -> None:
                 """Ignore clients that close the connection."""
 
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/file?Signature=S3CRET"
+        self.server = Server((address, 0), Handler)
+        self.url = f"http://{address}:{self.server.server_port}/file?Signature=S3CRET"
 
 
 @contextmanager
-def scripted_host() -> Iterator[ScriptedHost]:
-    host = ScriptedHost()
+def scripted_host(address: str = "127.0.0.1") -> Iterator[ScriptedHost]:
+    host = ScriptedHost(address=address)
     thread = threading.Thread(target=host.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
