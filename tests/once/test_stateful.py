@@ -39,9 +39,10 @@ MOMENTS = st.sampled_from(["active", "start", "start", "store", "store", "get", 
     )
 )
 KILLS = ("failed", "success", "restarting")
-EVENTS = st.sampled_from(
-    ["crash", "crash", *KILLS, "out of time", "others start", "UPLOADED", "ERRORED", "pause", "resume", "stop"]
-)
+# A worker whose heartbeat Airflow misses: its try is given up. In the second case a person has cleared it before.
+LOSSES = ("lost heartbeat", "cleared, lost heartbeat")
+BY_OTHERS = ("UPLOADED", "ERRORED", "pause", "resume", "stop")
+EVENTS = st.sampled_from(["crash", "crash", *KILLS, *LOSSES, "out of time", "others start", *BY_OTHERS])
 HAPPENS = st.none() | st.tuples(MOMENTS, EVENTS)
 
 
@@ -66,6 +67,8 @@ class Recording(RuleBasedStateMachine):
         self.exits.enter_context(stage(self.task))
         #: What a person has ended, or the task when it failed for good.
         self.doomed: set[str] = set()
+        #: What a clear did not stop before Airflow gave its try up: the next try may resume it, or start another.
+        self.released: set[str] = set()
 
     # What Airflow does. No rule asks whether it applies: which rules are drawn must not depend on what chance and time
     # made of those before.
@@ -81,7 +84,7 @@ class Recording(RuleBasedStateMachine):
     def run(self, happens: tuple[Moment, str] | None = None, at_once: bool = True) -> None:
         if not at_once or self.scene.recordings().keys() - self.scene.ours():
             self.task.age()
-        mine = self.scene.ours() - self.doomed
+        mine = self.scene.ours() - self.doomed - self.released
         known = self.scene.recordings().keys()
         with self.watched(happens):
             self.task.run(self.plan(happens))
@@ -90,6 +93,9 @@ class Recording(RuleBasedStateMachine):
         if mine:
             started = self.scene.recordings().keys() - known - self.scene.others
             assert not started, f"there was {mine}, and a try started {started} all the same"
+        if self.task.settings.waits and self.task.state in ("deferred", "success"):
+            assert not self.doomed & self.scene.active(), "the recording of before the clear runs on"
+            self.released.clear()
 
     def finish(self, status: str) -> None:
         self.scene.finish(status)
@@ -130,6 +136,15 @@ class Recording(RuleBasedStateMachine):
         if self.task.settings.waits and self.task.state in ("deferred", "success"):
             assert not old & self.scene.active(), "the recording of before the clear runs on"
 
+    @rule()
+    def clear_another_task(self) -> None:
+        self.task.clear_another()
+
+    @rule(retries=st.sampled_from([1, 2, 3]))
+    def deploy(self, retries: int) -> None:
+        """Deploy a DAG in which the task has another number of retries."""
+        self.task.deploy(retries)
+
     @rule(what=st.sampled_from(["start", "fail", "fail", "pause", "resume", "stop"]))
     def others(self, what: str) -> None:
         if what == "start":
@@ -161,20 +176,32 @@ class Recording(RuleBasedStateMachine):
         ours, theirs, known = self.scene.ours(), self.scene.theirs(), self.scene.recordings().keys()
         yield
         event = self.event = happens[1] if happens and self.task.has_happened else ""
-        # Where a worker dies in the last try, nothing is left that could stop anything.
-        has_failed = self.task.state == "failed" and not self.task.is_dead
-        ends = ends or event in ("failed", "success", "out of time") or has_failed
+        ends = ends or self.is_over(event)
+        stops = stops or ends or event in ("restarting", "cleared, lost heartbeat")
         by_others = event in ("stop", "UPLOADED", "ERRORED")
-        if ends:
-            self.doomed |= ours | (self.scene.recordings().keys() - known - self.scene.others)
         active = self.scene.active()
-        may_go = self.doomed if self.task.settings.waits else set()
-        may_go_too = (ends or stops) and self.task.settings.stop_reused
+        of_now = ours | (self.scene.recordings().keys() - known - self.scene.others)
+        if ends or (event == "restarting" and self.task.settings.waits):
+            self.doomed |= of_now
+        elif event == "cleared, lost heartbeat":
+            self.doomed |= of_now - active
+            self.released |= of_now & active
+        may_go = self.doomed | self.released if self.task.settings.waits else set()
+        may_go_too = stops and self.task.settings.stop_reused
         assert by_others or not ours - active - may_go, "the task's recording was stopped by no kill"
         assert by_others or not theirs - active or may_go_too, "others' was stopped"
         if ends and self.task.settings.waits:
             assert not self.scene.ours(), f"left running after {event or self.task.state}"
         self.check_result()
+
+    def is_over(self, event: str) -> bool:
+        """Whether the task has ended for good, or its try ran out of time, so that its recording must be stopped."""
+        if event == "lost heartbeat":
+            # Its process is asked to end, and finds that the task has failed.
+            return self.task.state == "failed"
+        # Where a worker dies in the last try, nothing is left that could stop anything.
+        has_failed = self.task.state == "failed" and not self.task.is_dead
+        return event in ("failed", "success", "out of time") or has_failed
 
     def check_result(self) -> None:
         """See that a success is one."""
@@ -193,6 +220,9 @@ class Recording(RuleBasedStateMachine):
         moment, event = happens
         if event in KILLS:
             return moment, lambda: self.task.kill(event)
+        if event in LOSSES:
+            is_cleared = event.startswith("cleared")
+            return moment, lambda: self.task.lose_heartbeat(is_cleared=is_cleared)
         if event in ("UPLOADED", "ERRORED"):
             return moment, lambda: self.scene.finish(event)
         if event in ("pause", "resume", "stop"):
@@ -234,16 +264,3 @@ def test_one_recording_and_none_left_running_whatever_happens(quick: EmulatorSer
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
-
-
-@pytest.mark.parametrize("wait", ["triggerer", "worker"])
-def test_a_failed_recording_is_not_resumed(quick: EmulatorServer, wait: str) -> None:
-    """One sequence of events that the random ones contain seldom."""
-    machine = type("Machine", (Recording,), {"server": quick})()
-    machine.begin(wait, False, 0, 0.0)
-    machine.go_on((Moment("store", True, 2), "crash"), True, "UPLOADED")
-    machine.others("fail")
-    machine.go_on(None, True, "UPLOADED")
-    machine.one_at_a_time()
-    assert len(machine.scene.recordings()) == 2
-    machine.teardown()

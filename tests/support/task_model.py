@@ -34,6 +34,7 @@ from tests.support.tasks import StateStore, TaskInstance, first_event, make_cont
 MEETING = "m"
 OWNER = Owner(ACCOUNT, APP)
 ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
+#: Of the task, until a deploy changes them.
 RETRIES = 3
 # After so many polls of a recording a worker dies, if nothing else happens.
 MAX_POLLS = 8
@@ -107,8 +108,18 @@ class Scene:
 
 
 @dataclass
+class DagRun:
+    """As much of Airflow's as tells a cleared task from one that is tried again."""
+
+    clear_number: int = 0
+
+
+@dataclass
 class Store(StateStore):
-    """The task's state store, which reports when it is used, and is closed to a process whose task was cleared."""
+    """The task's state store, which reports when it is used.
+
+    It is closed to a process whose task was cleared or given up: the task instance has a new id by then.
+    """
 
     meet: Callable[[str, bool], None] = lambda operation, is_after: None
     is_closed: Callable[[], bool] = lambda: False
@@ -152,16 +163,21 @@ class Airflow:
     settings: Settings
     state: str = "none"
     ti: TaskInstance = field(default_factory=lambda: TaskInstance(max_tries=RETRIES, try_number=0))
+    dag_run: DagRun = field(default_factory=DagRun)
+    #: As the DAG says now.
+    retries: int = RETRIES
     deferred: Deferred | None = None
     result: Any = None
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.store = Store(meet=self._meet, is_closed=lambda: self.state == "restarting")
+        self.store = Store(meet=self._meet, is_closed=lambda: self.state in ("restarting", "up_for_retry"))
         self._at: tuple[Moment, Callable[[], None]] | None = None
         self._seen = 0
         self._left: int | None = None
         self.is_dead = False
+        #: Whether the worker of the running try has lost its heartbeat.
+        self.is_lost = False
         self._polls = 0
         self._task: Any = None
         #: Whether what was to happen at a moment did.
@@ -199,16 +215,44 @@ class Airflow:
     def clear(self, at: tuple[Moment, Callable[[], None]] | None = None, *, is_run_first: bool = False) -> None:
         """Clear the task; where it was deferred, the new try may run before or after the triggerer notices."""
         deferred, self.deferred = self.deferred, None
-        self.state, self.ti.max_tries = "none", self.ti.try_number + RETRIES
+        self.dag_run.clear_number += 1
+        self._start_over()
         if not is_run_first:
             self._kill_trigger(deferred)
         self.run(at)
         if is_run_first:
             self._kill_trigger(deferred)
 
+    def clear_another(self) -> None:
+        """Clear another task of the run."""
+        self.dag_run.clear_number += 1
+
     def kill(self, state: str) -> None:
-        """Mark the running task, whose process is asked to end and, some requests later, is killed."""
+        """Mark or clear the running task, whose process is asked to end and, some requests later, is killed.
+
+        :param state: ``failed`` or ``success``; ``restarting`` when it is cleared
+        """
         self.state = state
+        self.dag_run.clear_number += state == "restarting"
+        self._end_process()
+
+    def lose_heartbeat(self, *, is_cleared: bool = False) -> None:
+        """Have Airflow end the running try, because its worker reports nothing; the process is asked to end later.
+
+        :param is_cleared: whether a person clears the task meanwhile
+        """
+        self.is_lost = True
+        if is_cleared:
+            self.kill("restarting")
+        else:
+            self.state = self._state_of_retry()
+            self._end_process()
+
+    def deploy(self, retries: int) -> None:
+        """Change the task's retries; that counts from the next clear on."""
+        self.retries = retries
+
+    def _end_process(self) -> None:
         self._task.on_kill()
         if not self._left:
             self.crash()
@@ -243,7 +287,7 @@ class Airflow:
         return RealtimeKitStartRecordingOperator(
             task_id=self.ti.task_id,
             meeting_id=MEETING,
-            retries=RETRIES,
+            retries=self.retries,
             wait_for_completion=self.settings.waits,
             deferrable=self.settings.deferrable,
             stop_reused=self.settings.stop_reused,
@@ -254,9 +298,9 @@ class Airflow:
     def _go(self, at: tuple[Moment, Callable[[], None]] | None, execute: Callable[[Any, Any], Any]) -> None:
         self.state = "running"
         self._at, self._seen, self._left, self._polls = at, 0, None, 0
-        self.is_dead = self.has_happened = False
+        self.is_dead = self.is_lost = self.has_happened = False
         task = self._task = self._make()
-        context: Any = make_context(ti=self.ti, task_state_store=self.store)
+        context: Any = make_context(ti=self.ti, dag_run=self.dag_run, task_state_store=self.store)
         try:
             task.render_template_fields(context)
             self._end("success", execute(task, context))
@@ -277,13 +321,29 @@ class Airflow:
                 task.hook.close()
 
     def _end(self, state: str, result: Any = None, error: BaseException | None = None) -> None:
-        if self.state != "running":
-            # A person was faster; a task that was cleared while it ran is tried again.
-            self.state = "up_for_retry" if self.state == "restarting" else self.state
+        if self.state == "restarting":
+            self._end_cleared()
             return
-        is_last = self.ti.try_number > self.ti.max_tries
-        self.state = "failed" if state == "up_for_retry" and is_last else state
+        if self.state != "running":
+            # A person or the scheduler was faster.
+            return
+        self.state = self._state_of_retry() if state == "up_for_retry" else state
         self.result, self.error = result and json.loads(json.dumps(result)), error
+
+    def _end_cleared(self) -> None:
+        """End a try that was cleared while it ran."""
+        if self.is_lost:
+            # What ends a try without a heartbeat leaves `max_tries` as it is: only the process's own end shows
+            # Airflow that the try was cleared.
+            self.state = "up_for_retry"
+        else:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        self.state, self.ti.max_tries = "none", self.ti.try_number + self.retries
+
+    def _state_of_retry(self) -> str:
+        return "up_for_retry" if self.ti.try_number <= self.ti.max_tries else "failed"
 
     def _defer(self, deferred: TaskDeferred) -> None:
         if self.state == "running":
@@ -297,7 +357,9 @@ class Airflow:
         if deferred:
             trigger = deferred.trigger()
             trigger.task_instance = self.ti
-            asyncio.run(trigger.on_kill())
+            # The triggerer logs what goes wrong in it.
+            with contextlib.suppress(Exception):
+                asyncio.run(trigger.on_kill())
 
     def send(self, send: Callable[..., httpx.Response], *args: Any, **kwargs: Any) -> httpx.Response:
         """Send a request of the task; the moments before and after it are counted."""
