@@ -4,6 +4,7 @@ started, and none is left running."""
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,7 +44,29 @@ KILLS = ("failed", "success", "restarting")
 LOSSES = ("lost heartbeat", "cleared, lost heartbeat")
 BY_OTHERS = ("UPLOADED", "ERRORED", "pause", "resume", "stop")
 EVENTS = st.sampled_from(["crash", "crash", *KILLS, *LOSSES, "out of time", "others start", *BY_OTHERS])
+# By profile of hypothesis.
+EXAMPLES = {"fixed": 60, "search": 400}
 HAPPENS = st.none() | st.tuples(MOMENTS, EVENTS)
+
+
+def step(do: Callable[..., None]) -> Callable[..., None]:
+    """Have a failure tell the steps that led to it, as a test in `test_found.py` has them.
+
+    Hypothesis prints them only for a failure that occurs again with the same steps.
+    """
+
+    @functools.wraps(do)
+    def run(self: Recording, **arguments: object) -> None:
+        named = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        if do.__name__ != "one_at_a_time":
+            self.steps.append(f"state.{do.__name__}({named})")
+        try:
+            do(self, **arguments)
+        except Exception as error:
+            error.add_note("\n".join(["Steps:", *self.steps]))
+            raise
+
+    return run
 
 
 class Recording(RuleBasedStateMachine):
@@ -51,12 +74,17 @@ class Recording(RuleBasedStateMachine):
 
     server: EmulatorServer
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+
     @initialize(
         wait=st.sampled_from(["triggerer", "triggerer", "worker", "worker", "none"]),
         stop_reused=st.booleans(),
         seed=st.integers(0, 99),
         probability=st.sampled_from([0.0, 0.15]),
     )
+    @step
     def begin(self, wait: str, stop_reused: bool, seed: int, probability: float) -> None:
         self.server.reset()
         reset_rate_limiters()
@@ -74,6 +102,7 @@ class Recording(RuleBasedStateMachine):
     # made of those before.
 
     @rule(happens=HAPPENS, at_once=st.booleans(), status=st.sampled_from(["UPLOADED", "ERRORED"]))
+    @step
     def go_on(self, happens: tuple[Moment, str] | None, at_once: bool, status: str) -> None:
         """Try the task, for the first time or again; if it is deferred, its recording ends, and the task goes on."""
         if self.task.state == "deferred":
@@ -104,12 +133,14 @@ class Recording(RuleBasedStateMachine):
         assert self.task.state in ("success", "failed"), self.task.error
 
     @rule()
+    @step
     def run_out_of_time_in_triggerer(self) -> None:
         if self.is_deferred():
             with self.watched(ends=True):
                 self.task.resume(deadline=1.0)
 
     @rule()
+    @step
     def restart_triggerer(self) -> None:
         if self.is_deferred():
             with self.watched():
@@ -118,12 +149,14 @@ class Recording(RuleBasedStateMachine):
     # What people do
 
     @rule(state=st.sampled_from(["failed", "success"]))
+    @step
     def mark(self, state: str) -> None:
         if self.is_deferred():
             with self.watched(ends=True):
                 self.task.mark(state)
 
     @rule(happens=HAPPENS, is_run_first=st.booleans())
+    @step
     def clear(self, happens: tuple[Moment, str] | None, is_run_first: bool) -> None:
         if not self.is_deferred() and self.task.state not in ("failed", "success"):
             return
@@ -137,15 +170,18 @@ class Recording(RuleBasedStateMachine):
             assert not old & self.scene.active(), "the recording of before the clear runs on"
 
     @rule()
+    @step
     def clear_another_task(self) -> None:
         self.task.clear_another()
 
     @rule(retries=st.sampled_from([1, 2, 3]))
+    @step
     def deploy(self, retries: int) -> None:
         """Deploy a DAG in which the task has another number of retries."""
         self.task.deploy(retries)
 
     @rule(what=st.sampled_from(["start", "fail", "fail", "pause", "resume", "stop"]))
+    @step
     def others(self, what: str) -> None:
         if what == "start":
             self.scene.start_by_others()
@@ -163,6 +199,7 @@ class Recording(RuleBasedStateMachine):
     # What must be true
 
     @invariant()
+    @step
     def one_at_a_time(self) -> None:
         assert len(self.scene.active()) <= 1
         assert not self.scene.started_beside, "a start was sent while the meeting was being recorded"
@@ -233,6 +270,7 @@ class Recording(RuleBasedStateMachine):
             "others start": partial(self.scene.start_by_others, is_rival=True),
         }[event]
 
+    @step
     def teardown(self) -> None:
         if not hasattr(self, "exits"):
             return
@@ -252,13 +290,14 @@ class Recording(RuleBasedStateMachine):
                 self.task.mark("failed")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.hypothesis
+@pytest.mark.timeout(600)
 def test_one_recording_and_none_left_running_whatever_happens(quick: EmulatorServer) -> None:
     machine = type("Machine", (Recording,), {"server": quick})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=EXAMPLES[settings.get_current_profile_name()],
             stateful_step_count=12,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,11 @@ OWNER = Owner(ACCOUNT, APP)
 ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
 #: Of the task, until a deploy changes them.
 RETRIES = 3
+# After so many requests of the task a recording is one phase further: what it is then must not depend on how busy the
+# machine is.
+REQUESTS_PER_PHASE = 2
+NEXT_PHASES = {"INVOKED": "RECORDING", "UPLOADING": "UPLOADED"}
+NEVER = 1e9
 # After so many polls of a recording a worker dies, if nothing else happens.
 MAX_POLLS = 8
 
@@ -67,6 +73,8 @@ class Scene:
         self.rivals: set[str] = set()
         self.started_beside: list[str] = []
         self.ghosts: list[str] = []
+        self._requests: Counter[tuple[str, str]] = Counter()
+        server.configure(invoked_seconds=NEVER, uploading_seconds=NEVER)
         server.world.open_meeting(MEETING, participants=["ann"], owner=OWNER)
         (self.elsewhere,) = server.world.seed(1, "RECORDING", meeting_id="elsewhere", owner=OWNER)
 
@@ -99,8 +107,19 @@ class Scene:
             with contextlib.suppress(Exception):  # not every status allows every action
                 self.server.world.act(OWNER, recording_id, action)
 
+    def count_request(self) -> None:
+        """Bring the recordings further, as time does."""
+        for recording_id, status in self.recordings().items():
+            if status in NEXT_PHASES:
+                self._requests[recording_id, status] += 1
+                if self._requests[recording_id, status] == REQUESTS_PER_PHASE:
+                    self.server.world.jump(recording_id, NEXT_PHASES[status])
+
     def age(self, seconds: float) -> None:
         """Let time pass for the recordings."""
+        for recording_id, status in self.recordings().items():
+            if status in NEXT_PHASES:
+                self.server.world.jump(recording_id, NEXT_PHASES[status])
         for recording in self.server.world.contents()[1]:
             for name in ("invoked_at", "state_since", "started_at", "stopped_at", "uploaded_at"):
                 if (moment := getattr(recording, name)) is not None:
@@ -179,6 +198,8 @@ class Airflow:
         #: Whether the worker of the running try has lost its heartbeat.
         self.is_lost = False
         self._polls = 0
+        #: Whether the trigger runs to its event, however many requests that takes.
+        self._is_triggered = False
         self._task: Any = None
         #: Whether what was to happen at a moment did.
         self.has_happened = False
@@ -195,7 +216,9 @@ class Airflow:
         """Run the trigger to its event, and resume the task."""
         assert self.deferred
         deferred, self.deferred = self.deferred, None
+        self._is_triggered = True
         event = asyncio.run(first_event(deferred.trigger(**changes), 30))
+        self._is_triggered = False
         kwargs = {**json.loads(deferred.method_kwargs), "event": json.loads(json.dumps(event))}
         self._go(at, lambda task, context: task.resume_execution(deferred.method, kwargs, context))
 
@@ -363,12 +386,20 @@ class Airflow:
 
     def send(self, send: Callable[..., httpx.Response], *args: Any, **kwargs: Any) -> httpx.Response:
         """Send a request of the task; the moments before and after it are counted."""
+        self.scene.count_request()
         operation = str(args[1].extensions.get("operation"))
         self._meet(operation, False)
         if operation == "start":
             self.scene.started_beside += self.scene.active() - self.scene.rivals
         response = send(*args, **kwargs)
         self._meet(operation, True)
+        return response
+
+    async def send_from_trigger(self, send: Callable[..., Any], *args: Any, **kwargs: Any) -> httpx.Response:
+        """Send a request of the trigger."""
+        if self._is_triggered:
+            self.scene.count_request()
+        response: httpx.Response = await send(*args, **kwargs)
         return response
 
     def _meet(self, operation: str, is_after: bool) -> None:
@@ -414,8 +445,11 @@ def stage(airflow: Airflow) -> Iterator[None]:
 
     impatient = partial(retry.RetryPolicy, base=0.005)
     with pytest.MonkeyPatch.context() as patch:
-        send = httpx.Client.send
+        send, send_async = httpx.Client.send, httpx.AsyncClient.send
         patch.setattr(httpx.Client, "send", lambda *args, **kwargs: airflow.send(send, *args, **kwargs))
+        patch.setattr(
+            httpx.AsyncClient, "send", lambda *args, **kwargs: airflow.send_from_trigger(send_async, *args, **kwargs)
+        )
         patch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(airflow.task_state))
         patch.setattr(client, "RetryPolicy", impatient)
         patch.setattr(on_kill, "RetryPolicy", impatient)
