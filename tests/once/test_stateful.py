@@ -44,8 +44,8 @@ KILLS = ("failed", "success", "restarting")
 LOSSES = ("lost heartbeat", "cleared, lost heartbeat")
 BY_OTHERS = ("UPLOADED", "ERRORED", "pause", "resume", "stop")
 EVENTS = st.sampled_from(["crash", "crash", *KILLS, *LOSSES, "out of time", "others start", *BY_OTHERS])
-# By profile of hypothesis.
-EXAMPLES = {"fixed": 60, "search": 400}
+# In each run of the tests, and in each run of `make search`.
+EXAMPLES, EXAMPLES_OF_SEARCH = 60, 400
 HAPPENS = st.none() | st.tuples(MOMENTS, EVENTS)
 
 
@@ -297,7 +297,7 @@ def test_one_recording_and_none_left_running_whatever_happens(quick: EmulatorSer
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES[settings.get_current_profile_name()],
+            max_examples=EXAMPLES if settings().derandomize else EXAMPLES_OF_SEARCH,
             stateful_step_count=12,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
