@@ -10,7 +10,7 @@ INSTALLED = .venv/.installed
 SYSTEM_INSTALLED = .venv/.installed-system
 
 .DEFAULT_GOAL = help
-.PHONY: help demo ui test test-stores test-system test-oldest lint format hooks check-wheel dist constraints clean
+.PHONY: help demo ui test search test-stores test-system test-oldest lint format hooks check-wheel dist constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1#/p' Makefile | while IFS='#' read -r name what; do \
@@ -23,8 +23,16 @@ demo: $(INSTALLED)  ## record a meeting with real Airflow and the emulator, and 
 ui: $(INSTALLED)  ## run the demo, and leave Airflow's web pages open until Ctrl-C
 	@exec $(RUN) -m scripts.demo --stay
 
+# Two processes run what nothing disturbs; after them, one runs the tests that measure times.
 test: $(INSTALLED)  ## run the tests, including those that start a real Airflow on this machine
-	@exec $(RUN) -m pytest
+	@status=0; \
+	$(RUN) -m pytest -p no:cacheprovider -m "not alone" -n 2 --dist loadgroup || status=$$?; \
+	$(RUN) -m pytest -p no:cacheprovider -m alone || status=$$?; \
+	exit $$status
+
+search: $(INSTALLED)  ## run the random tests with fresh seeds: SECONDS=300, or RUNS=1; SEED=7 repeats a run
+	@exec $(RUN) -m scripts.search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(SEED),--seed $(SEED))
 
 test-stores: $(INSTALLED)  ## test downloads against real S3, Azure and SFTP servers on this machine
 	@exec sh scripts/test_stores.sh
@@ -60,7 +68,7 @@ constraints:  ## update constraints.txt to the newest versions
 	@exec sh scripts/constraints.sh
 
 clean:  ## remove everything that these commands created, .venv included
-	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs once, and again whenever the list of packages or their versions change.

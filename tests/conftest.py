@@ -1,12 +1,13 @@
-"""Settings that must stand before anything imports Airflow, and the emulator that the tests share."""
+"""Settings that must stand before anything imports Airflow, the emulator that tests share, and the table of faults."""
 
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 _ROOT = Path(__file__).parent.parent
 _HOME = tempfile.TemporaryDirectory(prefix="realtimekit-tests-")
@@ -16,24 +17,45 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    # Hypothesis and matplotlib would otherwise store what they compute in the working directory and at home.
+    "HYPOTHESIS_STORAGE_DIRECTORY": f"{_HOME.name}/hypothesis",
+    "MPLCONFIGDIR": f"{_HOME.name}/matplotlib",
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
-import hypothesis  # noqa: E402 (after the settings)
 import pytest  # noqa: E402 (after the settings)
+from hypothesis import HealthCheck, Phase, settings  # noqa: E402
+from hypothesis.internal.conjecture import engine  # noqa: E402
 
 if TYPE_CHECKING:
     from airflow_provider_realtimekit.emulator import EmulatorServer
 
-# CI looks for the same examples each time, so that what it says depends on the change alone; a developer's runs
-# go on looking for others.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# Every run draws the same examples, so that a result depends on the code alone. How long an example takes depends on
+# the machine, so no example has a deadline.
+_STEADY: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("fixed", derandomize=True, **_STEADY)
+# `make search` draws others. It stops at the first failure and explains nothing.
+_SEARCH = {"phases": [Phase.generate, Phase.shrink], "report_multiple_bugs": False, "print_blob": False}
+settings.register_profile("search", derandomize=False, **_SEARCH, **_STEADY)
+settings.load_profile("fixed")
+# Hypothesis allows five minutes to make a failing example simpler. Most of that is won in the first seconds.
+_SHRINKING_SECONDS = 20
+
+FAULT_ROW = "row of the table of faults"
+FAULT_TABLE_HEAD = [
+    "fault | operation | waits | what the user sees | recordings started | left running",
+    "--- | --- | --- | --- | --- | ---",
+]
 
 TOKEN = "token-that-nobody-may-see"
 ACCOUNT = "account-1"
 APP = "app-1"
+
+
+@pytest.fixture(autouse=True)
+def _fixed_chance() -> None:
+    """Each test meets the same jitter in each run."""
+    random.seed(0)
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +105,28 @@ def connect(
         "extra": {"app_id": APP, **extra},
     }
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+
+class FaultTable:
+    """Prints a table of what the rows of `once/test_table.py` saw, when all tests are done.
+
+    A test reports its row as a property, because it may run in another process than the one that prints.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.rows += [str(row) for name, row in report.user_properties if name == FAULT_ROW]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.rows:
+            terminalreporter.section(f"faults, {len(self.rows)} rows")
+            for row in [*FAULT_TABLE_HEAD, *sorted(self.rows)]:
+                terminalreporter.write_line(f"| {row} |")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(FaultTable())
+    engine.MAX_SHRINKING_SECONDS = _SHRINKING_SECONDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStopRecordingOperator,
 )
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
+from tests.conftest import FAULT_ROW
 from tests.once.conftest import TIMEOUT
 from tests.support.tasks import Ended, run_with_retries, when
 
@@ -56,7 +57,12 @@ def rows() -> Iterator[tuple[str, str, str, bool]]:
 
 @pytest.mark.parametrize(("name", "moment", "operation", "deferrable"), list(rows()))
 def test_one_recording_is_started_and_none_left_running(
-    quick: EmulatorServer, table: list[str], name: str, moment: str, operation: str, deferrable: bool
+    quick: EmulatorServer,
+    record_property: Callable[[str, object], None],
+    name: str,
+    moment: str,
+    operation: str,
+    deferrable: bool,
 ) -> None:
     quick.settings.empty_seconds = 0.05
     struck = "action" if operation in ("stop", "pause", "resume") else operation
@@ -67,7 +73,8 @@ def test_one_recording_is_started_and_none_left_running(
     tries = f" at try {ended.tries}" if ended.tries > 1 else ""
     sees = f"{ended.state}{tries}" if ended.state == "success" else f"{ended.state}: {type(ended.error).__name__}"
     waits = "triggerer" if deferrable else "worker"
-    table.append(f"{name} ({moment}) | {operation} | {waits} | {sees} | {len(started)} | {len(running)}")
+    row = f"{name} ({moment}) | {operation} | {waits} | {sees} | {len(started)} | {len(running)}"
+    record_property(FAULT_ROW, row)
     assert (len(started), len(running)) == (1, 0), ended.error
     assert ended.state == "success", ended.error
     assert ended.result["id"] == started[0].id

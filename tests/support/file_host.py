@@ -52,6 +52,8 @@ class ScriptedHost:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body are written one after the other: the second must not wait until the first is acknowledged.
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 with host.lock:

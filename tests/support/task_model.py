@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,7 +35,13 @@ from tests.support.tasks import StateStore, TaskInstance, first_event, make_cont
 MEETING = "m"
 OWNER = Owner(ACCOUNT, APP)
 ACTIVE = ("INVOKED", "RECORDING", "PAUSED")
+#: Of the task, until a deploy changes them.
 RETRIES = 3
+# After so many requests of the task a recording is one phase further: what it is then must not depend on how busy the
+# machine is.
+REQUESTS_PER_PHASE = 2
+NEXT_PHASES = {"INVOKED": "RECORDING", "UPLOADING": "UPLOADED"}
+NEVER = 1e9
 # After so many polls of a recording a worker dies, if nothing else happens.
 MAX_POLLS = 8
 
@@ -66,6 +73,8 @@ class Scene:
         self.rivals: set[str] = set()
         self.started_beside: list[str] = []
         self.ghosts: list[str] = []
+        self._requests: Counter[tuple[str, str]] = Counter()
+        server.configure(invoked_seconds=NEVER, uploading_seconds=NEVER)
         server.world.open_meeting(MEETING, participants=["ann"], owner=OWNER)
         (self.elsewhere,) = server.world.seed(1, "RECORDING", meeting_id="elsewhere", owner=OWNER)
 
@@ -98,8 +107,19 @@ class Scene:
             with contextlib.suppress(Exception):  # not every status allows every action
                 self.server.world.act(OWNER, recording_id, action)
 
+    def count_request(self) -> None:
+        """Bring the recordings further, as time does."""
+        for recording_id, status in self.recordings().items():
+            if status in NEXT_PHASES:
+                self._requests[recording_id, status] += 1
+                if self._requests[recording_id, status] == REQUESTS_PER_PHASE:
+                    self.server.world.jump(recording_id, NEXT_PHASES[status])
+
     def age(self, seconds: float) -> None:
         """Let time pass for the recordings."""
+        for recording_id, status in self.recordings().items():
+            if status in NEXT_PHASES:
+                self.server.world.jump(recording_id, NEXT_PHASES[status])
         for recording in self.server.world.contents()[1]:
             for name in ("invoked_at", "state_since", "started_at", "stopped_at", "uploaded_at"):
                 if (moment := getattr(recording, name)) is not None:
@@ -107,8 +127,18 @@ class Scene:
 
 
 @dataclass
+class DagRun:
+    """As much of Airflow's as tells a cleared task from one that is tried again."""
+
+    clear_number: int = 0
+
+
+@dataclass
 class Store(StateStore):
-    """The task's state store, which reports when it is used, and is closed to a process whose task was cleared."""
+    """The task's state store, which reports when it is used.
+
+    It is closed to a process whose task was cleared or given up: the task instance has a new id by then.
+    """
 
     meet: Callable[[str, bool], None] = lambda operation, is_after: None
     is_closed: Callable[[], bool] = lambda: False
@@ -152,17 +182,24 @@ class Airflow:
     settings: Settings
     state: str = "none"
     ti: TaskInstance = field(default_factory=lambda: TaskInstance(max_tries=RETRIES, try_number=0))
+    dag_run: DagRun = field(default_factory=DagRun)
+    #: As the DAG says now.
+    retries: int = RETRIES
     deferred: Deferred | None = None
     result: Any = None
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.store = Store(meet=self._meet, is_closed=lambda: self.state == "restarting")
+        self.store = Store(meet=self._meet, is_closed=lambda: self.state in ("restarting", "up_for_retry"))
         self._at: tuple[Moment, Callable[[], None]] | None = None
         self._seen = 0
         self._left: int | None = None
         self.is_dead = False
+        #: Whether the worker of the running try has lost its heartbeat.
+        self.is_lost = False
         self._polls = 0
+        #: Whether the trigger runs to its event, however many requests that takes.
+        self._is_triggered = False
         self._task: Any = None
         #: Whether what was to happen at a moment did.
         self.has_happened = False
@@ -179,7 +216,9 @@ class Airflow:
         """Run the trigger to its event, and resume the task."""
         assert self.deferred
         deferred, self.deferred = self.deferred, None
+        self._is_triggered = True
         event = asyncio.run(first_event(deferred.trigger(**changes), 30))
+        self._is_triggered = False
         kwargs = {**json.loads(deferred.method_kwargs), "event": json.loads(json.dumps(event))}
         self._go(at, lambda task, context: task.resume_execution(deferred.method, kwargs, context))
 
@@ -199,16 +238,44 @@ class Airflow:
     def clear(self, at: tuple[Moment, Callable[[], None]] | None = None, *, is_run_first: bool = False) -> None:
         """Clear the task; where it was deferred, the new try may run before or after the triggerer notices."""
         deferred, self.deferred = self.deferred, None
-        self.state, self.ti.max_tries = "none", self.ti.try_number + RETRIES
+        self.dag_run.clear_number += 1
+        self._start_over()
         if not is_run_first:
             self._kill_trigger(deferred)
         self.run(at)
         if is_run_first:
             self._kill_trigger(deferred)
 
+    def clear_another(self) -> None:
+        """Clear another task of the run."""
+        self.dag_run.clear_number += 1
+
     def kill(self, state: str) -> None:
-        """Mark the running task, whose process is asked to end and, some requests later, is killed."""
+        """Mark or clear the running task, whose process is asked to end and, some requests later, is killed.
+
+        :param state: ``failed`` or ``success``; ``restarting`` when it is cleared
+        """
         self.state = state
+        self.dag_run.clear_number += state == "restarting"
+        self._end_process()
+
+    def lose_heartbeat(self, *, is_cleared: bool = False) -> None:
+        """Have Airflow end the running try, because its worker reports nothing; the process is asked to end later.
+
+        :param is_cleared: whether a person clears the task meanwhile
+        """
+        self.is_lost = True
+        if is_cleared:
+            self.kill("restarting")
+        else:
+            self.state = self._state_of_retry()
+            self._end_process()
+
+    def deploy(self, retries: int) -> None:
+        """Change the task's retries; that counts from the next clear on."""
+        self.retries = retries
+
+    def _end_process(self) -> None:
         self._task.on_kill()
         if not self._left:
             self.crash()
@@ -243,7 +310,7 @@ class Airflow:
         return RealtimeKitStartRecordingOperator(
             task_id=self.ti.task_id,
             meeting_id=MEETING,
-            retries=RETRIES,
+            retries=self.retries,
             wait_for_completion=self.settings.waits,
             deferrable=self.settings.deferrable,
             stop_reused=self.settings.stop_reused,
@@ -254,9 +321,9 @@ class Airflow:
     def _go(self, at: tuple[Moment, Callable[[], None]] | None, execute: Callable[[Any, Any], Any]) -> None:
         self.state = "running"
         self._at, self._seen, self._left, self._polls = at, 0, None, 0
-        self.is_dead = self.has_happened = False
+        self.is_dead = self.is_lost = self.has_happened = False
         task = self._task = self._make()
-        context: Any = make_context(ti=self.ti, task_state_store=self.store)
+        context: Any = make_context(ti=self.ti, dag_run=self.dag_run, task_state_store=self.store)
         try:
             task.render_template_fields(context)
             self._end("success", execute(task, context))
@@ -277,13 +344,29 @@ class Airflow:
                 task.hook.close()
 
     def _end(self, state: str, result: Any = None, error: BaseException | None = None) -> None:
-        if self.state != "running":
-            # A person was faster; a task that was cleared while it ran is tried again.
-            self.state = "up_for_retry" if self.state == "restarting" else self.state
+        if self.state == "restarting":
+            self._end_cleared()
             return
-        is_last = self.ti.try_number > self.ti.max_tries
-        self.state = "failed" if state == "up_for_retry" and is_last else state
+        if self.state != "running":
+            # A person or the scheduler was faster.
+            return
+        self.state = self._state_of_retry() if state == "up_for_retry" else state
         self.result, self.error = result and json.loads(json.dumps(result)), error
+
+    def _end_cleared(self) -> None:
+        """End a try that was cleared while it ran."""
+        if self.is_lost:
+            # What ends a try without a heartbeat leaves `max_tries` as it is: only the process's own end shows
+            # Airflow that the try was cleared.
+            self.state = "up_for_retry"
+        else:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        self.state, self.ti.max_tries = "none", self.ti.try_number + self.retries
+
+    def _state_of_retry(self) -> str:
+        return "up_for_retry" if self.ti.try_number <= self.ti.max_tries else "failed"
 
     def _defer(self, deferred: TaskDeferred) -> None:
         if self.state == "running":
@@ -297,16 +380,26 @@ class Airflow:
         if deferred:
             trigger = deferred.trigger()
             trigger.task_instance = self.ti
-            asyncio.run(trigger.on_kill())
+            # The triggerer logs what goes wrong in it.
+            with contextlib.suppress(Exception):
+                asyncio.run(trigger.on_kill())
 
     def send(self, send: Callable[..., httpx.Response], *args: Any, **kwargs: Any) -> httpx.Response:
         """Send a request of the task; the moments before and after it are counted."""
+        self.scene.count_request()
         operation = str(args[1].extensions.get("operation"))
         self._meet(operation, False)
         if operation == "start":
             self.scene.started_beside += self.scene.active() - self.scene.rivals
         response = send(*args, **kwargs)
         self._meet(operation, True)
+        return response
+
+    async def send_from_trigger(self, send: Callable[..., Any], *args: Any, **kwargs: Any) -> httpx.Response:
+        """Send a request of the trigger."""
+        if self._is_triggered:
+            self.scene.count_request()
+        response: httpx.Response = await send(*args, **kwargs)
         return response
 
     def _meet(self, operation: str, is_after: bool) -> None:
@@ -352,8 +445,11 @@ def stage(airflow: Airflow) -> Iterator[None]:
 
     impatient = partial(retry.RetryPolicy, base=0.005)
     with pytest.MonkeyPatch.context() as patch:
-        send = httpx.Client.send
+        send, send_async = httpx.Client.send, httpx.AsyncClient.send
         patch.setattr(httpx.Client, "send", lambda *args, **kwargs: airflow.send(send, *args, **kwargs))
+        patch.setattr(
+            httpx.AsyncClient, "send", lambda *args, **kwargs: airflow.send_from_trigger(send_async, *args, **kwargs)
+        )
         patch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(airflow.task_state))
         patch.setattr(client, "RetryPolicy", impatient)
         patch.setattr(on_kill, "RetryPolicy", impatient)

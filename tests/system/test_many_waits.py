@@ -18,6 +18,8 @@ from scripts.local_emulator import LocalEmulator
 from tests.system.conftest import ACCOUNT_ID, APP_ID, HERE, TOKEN
 from tests.system.dags import loop_watch
 
+pytestmark = pytest.mark.alone
+
 DAG_ID = "system_many_waits"
 WAITS = 500
 INTERVAL = 5

@@ -6,10 +6,14 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import pytest
+
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from tests.support.tasks import first_event, when
+
+pytestmark = pytest.mark.alone
 
 
 async def wait_for_all(ids: list[str]) -> list[Any]:
