@@ -100,7 +100,7 @@ def count_looks(emulator_control: httpx.Client) -> int:
 
 
 def everything_written(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:
-    """Give all that Airflow wrote: logs, and its database with XComs, rendered fields, triggers and events."""
+    """Return all that Airflow wrote: logs, and its database with XComs, rendered fields, triggers and events."""
     for folder, _, names in os.walk(airflow.home):
         for name in names:
             path = Path(folder, name)
