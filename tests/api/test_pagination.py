@@ -169,10 +169,10 @@ def test_pages_are_fetched_when_needed_and_not_before(driver: Driver) -> None:
     world = World(total=20, cap=5)
     walk = API.list_recordings()
     assert world.asked == []
-    assert driver.answers(world).walk(walk, take=5) == ["r0", "r1", "r2", "r3", "r4"]
+    assert driver.answers(world).walk(walk, limit=5) == ["r0", "r1", "r2", "r3", "r4"]
     assert len(world.asked) == 1
     later = World(total=20, cap=5)
-    assert len(driver.answers(later).walk(API.list_recordings(), take=6)) == 6
+    assert len(driver.answers(later).walk(API.list_recordings(), limit=6)) == 6
     assert len(later.asked) == 2
 
 

@@ -87,7 +87,7 @@ def test_tracks_are_recorded_and_put_on_one_page(emulator: EmulatorServer, tmp_p
 
 
 @pytest.mark.parametrize("fail", [False, True], ids=["work succeeds", "work fails"])
-def test_the_recording_is_stopped_however_the_work_ends(emulator: EmulatorServer, fail: bool) -> None:
+def test_the_recording_is_stopped_after_success_and_failure_of_the_work(emulator: EmulatorServer, fail: bool) -> None:
     run = run_manually(load("example_setup_teardown"), meeting_id="webinar", fail=fail)
     assert states_of(run) == {
         "start_recording": "success",
