@@ -1,4 +1,4 @@
-"""Connections of every type become the API's storage_config, and show no secret."""
+"""Connections of every type are converted to the API's storage_config, and show no secret."""
 
 from __future__ import annotations
 
@@ -236,13 +236,13 @@ def test_a_missing_field_is_named_before_the_start(
     assert isinstance(ended.error, RealtimeKitInputError)
     assert f"connection 'my_storage' of type '{conn_type}' " in str(ended.error)
     assert message in str(ended.error)
-    told = "".join(traceback.format_exception(ended.error))
-    assert not [piece for piece in PIECES if piece in told]
+    shown = "".join(traceback.format_exception(ended.error))
+    assert not [piece for piece in PIECES if piece in shown]
     assert emulator.ledger.count() == 0
 
 
 def test_extra_that_is_no_object_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Airflow 3.1 finds no such connection in the environment, but may have it in its database.
+    # Airflow 3.1 does not accept such a connection from the environment, but its database may have one.
     found = Connection(conn_id="my_storage", conn_type="aws", extra='["pass-5-word"]')
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(lambda _: found))
     with pytest.raises(RealtimeKitInputError, match=r"^extra of connection 'my_storage' is not a JSON object$"):
@@ -307,7 +307,7 @@ def test_the_layers_of_tracks_get_the_storage(
         ("all", "layers="),
     ],
 )
-def test_layers_without_a_place_for_it_are_refused(
+def test_layers_without_an_output_for_the_storage_are_refused(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, layers: Any, message: str
 ) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
@@ -325,7 +325,7 @@ def test_read_storage_works_with_the_hook(emulator: EmulatorServer, monkeypatch:
 
 
 @pytest.mark.parametrize(("conn_type", "fields", "extra", "arguments", "expected"), GOOD.values(), ids=GOOD)
-def test_secrets_are_masked_whole_and_in_every_part_that_is_one(
+def test_secrets_are_masked_completely_and_in_their_secret_parts(
     emulator: EmulatorServer,
     monkeypatch: pytest.MonkeyPatch,
     conn_type: str,

@@ -1,4 +1,4 @@
-"""What is read of a recording, whatever the API answers, and what is published of it."""
+"""Recordings as models: what is read from any answer, and what is published."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_what_is_published_is_plain_and_without_secrets() -> None:
 
 
 @pytest.mark.parametrize("links", [LINK, TRACK_LINKS], ids=["composite", "tracks"])
-def test_links_are_published_only_when_asked_for(links: Any) -> None:
+def test_links_are_published_only_if_the_argument_says_so(links: Any) -> None:
     recording = Recording.model_validate({**WHOLE, "download_url": links})
     assert MARK not in f"{recording!r} {recording} {recording.files!r} {json.dumps(recording.to_json())}"
     published = recording.to_json(include_urls=True)
@@ -147,7 +147,7 @@ def test_a_recording_without_links_has_no_files(url: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\..\\passwd", "a/b/passwd"])
-def test_a_safe_name_leads_to_no_folder(name: str) -> None:
+def test_a_safe_name_has_no_folder(name: str) -> None:
     (file,) = Recording.model_validate({"id": "r", "download_url": LINK, "output_file_name": name}).files
     assert file.safe_name == "passwd"
 
@@ -173,7 +173,7 @@ def test_a_name_of_dots_only_is_replaced(name: str) -> None:
         (7, False, False),
     ],
 )
-def test_statuses(status: Any, active: bool, terminal: bool) -> None:
+def test_which_statuses_are_active_and_terminal(status: Any, active: bool, terminal: bool) -> None:
     recording = Recording.model_validate({"id": "r", "status": status})
     assert (recording.is_active, recording.is_terminal) == (active, terminal)
     assert recording.is_uploaded == (status == "UPLOADED")
@@ -191,7 +191,7 @@ GOALS = {
 
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("status", ["INVOKED", "RECORDING", "PAUSED", "UPLOADING", "UPLOADED", "ERRORED", "NEW", None])
-def test_where_an_action_leads(action: Action, status: Any) -> None:
+def test_which_statuses_an_action_has_reached(action: Action, status: Any) -> None:
     assert Recording.model_validate({"id": "r", "status": status}).has_reached(action) == (status in GOALS[action])
 
 
@@ -220,7 +220,7 @@ def test_without_an_id_there_is_no_recording(data: Any) -> None:
         Recording.model_validate(data)
 
 
-def test_a_number_that_json_does_not_know_is_not_published() -> None:
+def test_a_number_that_is_not_in_json_is_not_published() -> None:
     data = json.loads('{"id": "r", "recording_duration": 1e999, "storage_config": {"port": -1e999}}')
     data["meeting"] = {"session_keep_alive_time_in_secs": float("nan")}
     json.dumps(Recording.model_validate(data).to_json(), allow_nan=False)
@@ -250,7 +250,7 @@ RECORDINGS = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(JSON | RECORDINGS)
-def test_whatever_is_answered_is_read_and_published_safely(data: Any) -> None:
+def test_any_answer_is_read_and_published_safely(data: Any) -> None:
     try:
         recording = Recording.model_validate(data)
     except ValidationError:

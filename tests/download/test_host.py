@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -46,8 +47,6 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 def download(
     host: ScriptedHost, folder: Path, url: str | None = None, retry_timeout: float = 20, stop: Event | None = None
 ) -> StoredFile:
-    from airflow.sdk import ObjectStoragePath
-
     signed = SignedUrl(SecretStr(url or host.url), None, None)
     context = DownloadContext(RenewableUrl(lambda: signed, signed), 10, retry_timeout, stop or Event())
     return download_file(context, ObjectStoragePath(str(folder / "file")), Progress(Silent(), "file"))

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_realtimekit.downloads.sinks import Sink
 from airflow_provider_realtimekit.exceptions import DownloadError
@@ -65,8 +68,6 @@ def test_a_full_disk_is_an_error(store: LocalStore, recorded: Recorded) -> None:
 
 
 def test_a_disk_that_is_too_small_fails_before_the_download(store: LocalStore) -> None:
-    from airflow.sdk import ObjectStoragePath
-
     with pytest.raises(DownloadError, match="has no room"):
         Sink(ObjectStoragePath(f"{store.destination}/file.mp4"), 1 << 60)
     assert_absent(store)
@@ -109,9 +110,6 @@ def test_the_folder_of_an_archive_is_never_listed(
 
 
 def test_no_folder_of_another_store_is_listed(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.sdk.io import attach
-    from fsspec.implementations.memory import MemoryFileSystem
-
     attach("memory", fs=MemoryFileSystem())
     listed = watch_listings(monkeypatch, MemoryFileSystem, "ls")
     fetched = fetch(recorded, "memory://archive/flat")

@@ -1,4 +1,4 @@
-"""The page of one recording, and the whole report in a folder."""
+"""The page of one recording, and the folder with its report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORDING = {
 
 @pytest.fixture(scope="module")
 def built(made: MakeMedia, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole report of a recording with an awkward name, in a folder of its own."""
+    """A folder with the complete report of a recording whose name needs escaping."""
     base = tmp_path_factory.mktemp("built")
     media = base / 'javascript:a "b"<i>?#%.mp4'
     media.write_bytes(made(MP4).read_bytes())
@@ -104,7 +104,7 @@ def test_the_command_writes_the_report(made: MakeMedia, tmp_path: Path, capsys: 
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.mp4").write_text("no media")
     assert main([str(tmp_path / "bad.mp4"), str(tmp_path)]) == 1
     assert "bad.mp4 is not a recording" in capsys.readouterr().err
