@@ -14,6 +14,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_provider_realtimekit.downloads import recording as recording_module
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     DownloadError,
@@ -247,7 +248,7 @@ def test_asset_events_name_what_was_written(uploaded: str, tmp_path: Path) -> No
 
 def test_lineage_names_source_and_target(uploaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = sdk.HookLineageCollector()
-    monkeypatch.setattr(sdk, "get_hook_lineage_collector", lambda: collector, raising=False)
+    monkeypatch.setattr(recording_module, "get_hook_lineage_collector", lambda: collector)
     ended = download(uploaded, str(tmp_path))
     assert ended.state == "success", ended.error
     (source,), (target,) = collector.collected_assets.inputs, collector.collected_assets.outputs
