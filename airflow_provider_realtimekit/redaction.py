@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 E = TypeVar("E", bound=Exception)
 
-#: Keys whose values are never published, logged or put into a message, at whatever depth they are.
+#: Keys whose values are never published, logged or put into a message, at any depth.
 #: An RTMP address holds its stream key. (Signed URLs are no part of requests: models.recording hides them.)
 SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
 MASK = "***"
@@ -33,7 +33,7 @@ def strip_queries(text: str) -> str:
         query = chunk.find("?", scheme.end()) if scheme else -1
         return chunk if query < 0 else f"{chunk[: query + 1]}{MASK}"
 
-    # Two simple patterns, since one for a whole URL can take quadratic time on a hostile text.
+    # Two simple patterns, because one for a complete URL can need quadratic time on a hostile text.
     return _CHUNK.sub(strip, text)
 
 

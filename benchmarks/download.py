@@ -158,12 +158,12 @@ class FileHost(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def answer_file(self) -> None:
-        whole = self.size(self.path)
-        first, last = 0, whole - 1
+        total = self.size(self.path)
+        first, last = 0, total - 1
         headers = {"ETag": '"file"', "Accept-Ranges": "bytes"}
         if asked := self.headers.get("Range", "").removeprefix("bytes="):
-            first, last = (int(end or whole - 1) for end in asked.split("-"))
-            headers["Content-Range"] = f"bytes {first}-{last}/{whole}"
+            first, last = (int(end or total - 1) for end in asked.split("-"))
+            headers["Content-Range"] = f"bytes {first}-{last}/{total}"
         self.begin(206 if asked else 200, last + 1 - first, headers)
         with open(self.path_of_file, "rb") as file:
             self.send(file.fileno(), first, last + 1)
@@ -273,8 +273,8 @@ class Bench:
 
     def check(self, way: Way, target: Path) -> None:
         """Check that the complete file was stored."""
-        whole = (self.folder / "file.mp4").stat().st_size
-        expected = min(whole, SLOW_SIZE * MIB) if way.slow else whole
+        total = (self.folder / "file.mp4").stat().st_size
+        expected = min(total, SLOW_SIZE * MIB) if way.slow else total
         if way.name.endswith("s3"):
             listing = urlopen(f"{self.s3}/bucket").read().decode()
             assert f"<Size>{expected}</Size>" in listing, listing[:2000]

@@ -9,8 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ import pytest
 
 from scripts import airflow_api, airflow_config, progress
 from scripts.processes import Children, ProcessDiedError, find_process_trees, signals_held
+from tests.support.emulator import wait_until
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,13 +28,6 @@ STUBBORN = (
 NESTED = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBORN!r}], start_new_session=True)"
 # The child stays in its parent's session; its parent exits at once.
 ORPHANING = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); sys.exit('gone')"
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true within 20 s"
-        time.sleep(0.01)
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -50,7 +43,7 @@ def children(tmp_path: Path) -> Iterator[Children]:
 
 def start(children: Children, code: str, ready: str = "ready") -> list[psutil.Process]:
     children.start("child", [sys.executable, "-c", code], os.environ)
-    wait_until(lambda: ready in children.log("child").read_text())
+    wait_until(lambda: ready in children.log("child").read_text(), "the child")
     return children.processes()
 
 
@@ -67,7 +60,7 @@ def test_stop_ends_a_descendant_that_ignores_sigterm_in_a_session_of_its_own(chi
 
 def test_a_process_whose_parent_died_is_found_and_ended(children: Children) -> None:
     start(children, ORPHANING)
-    wait_until(lambda: len(children.processes()) == 1)
+    wait_until(lambda: len(children.processes()) == 1, "the end of the parent")
     (orphan,) = children.processes()
 
     with pytest.raises(ProcessDiedError, match=r"child has ended(.|\n)*gone"):
@@ -122,7 +115,7 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     assert parent.returncode == -signal.SIGKILL
     leaders = {int(pid) for pid in parent.stdout.split()}
     assert len(leaders) == 1
-    wait_until(lambda: not find_process_trees(leaders))
+    wait_until(lambda: not find_process_trees(leaders), "the end of the children")
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ SFTP = {"host": "files.example.org", "login": "robot"}
 PIECES = [*KEYS.values(), *PRIVATE_KEY.split("\n")[1:3], "5-id-of-the-key", ACCOUNT_KEY, "pass-5-phrase", "pass-5-word"]
 
 
+Fields = dict[str, Any]
+
+
 def connect(
     monkeypatch: pytest.MonkeyPatch, conn_type: str, extra: dict[str, Any] | None = None, **fields: Any
 ) -> None:
@@ -165,17 +168,16 @@ GOOD: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[
 }
 
 
-@pytest.mark.parametrize(("conn_type", "fields", "extra", "arguments", "expected"), GOOD.values(), ids=GOOD)
-def test_the_body_that_reaches_the_api(
-    emulator: EmulatorServer,
-    monkeypatch: pytest.MonkeyPatch,
-    conn_type: str,
-    fields: dict[str, Any],
-    extra: dict[str, Any],
-    arguments: dict[str, Any],
-    expected: dict[str, Any],
-) -> None:
+@pytest.fixture(params=GOOD.values(), ids=GOOD)
+def good_storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Fields, Fields]:
+    """Set a valid connection; return the operator's arguments, and the storage_config that the API must get."""
+    conn_type, fields, extra, arguments, expected = request.param
     connect(monkeypatch, conn_type, extra, **fields)
+    return arguments, expected
+
+
+def test_the_api_gets_the_storage_config(emulator: EmulatorServer, good_storage: tuple[Fields, Fields]) -> None:
+    arguments, expected = good_storage
     ended = start(**arguments, realtimekit_bucket_config={"enabled": False})
     assert ended.state == "success", ended.error
     assert only_recording(emulator).config["storage_config"] == expected
@@ -324,19 +326,12 @@ def test_read_storage_works_with_the_hook(emulator: EmulatorServer, monkeypatch:
     assert only_recording(emulator).config["storage_config"] == aws(region="r")
 
 
-@pytest.mark.parametrize(("conn_type", "fields", "extra", "arguments", "expected"), GOOD.values(), ids=GOOD)
 def test_secrets_are_masked_completely_and_in_their_secret_parts(
-    emulator: EmulatorServer,
-    monkeypatch: pytest.MonkeyPatch,
-    conn_type: str,
-    fields: dict[str, Any],
-    extra: dict[str, Any],
-    arguments: dict[str, Any],
-    expected: dict[str, Any],
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, good_storage: tuple[Fields, Fields]
 ) -> None:
+    arguments, expected = good_storage
     masked: set[str] = set()
     monkeypatch.setattr("airflow_provider_realtimekit.connections.storage._pieces", partial(_noted, _pieces, masked))
-    connect(monkeypatch, conn_type, extra, **fields)
     assert start(**arguments).state == "success"
     secrets = {value for value in expected.values() if any(piece in str(value) for piece in PIECES)}
     assert secrets

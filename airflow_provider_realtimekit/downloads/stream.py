@@ -17,8 +17,8 @@ _READ_BYTES = 1 << 18
 _URL_REJECTED = frozenset({401, 403, 404, 410})
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REJECTIONS = 3
-# A host without ranges sends the file from its beginning each time. One that has broken off so often before the
-# missing bytes is likely to do so always.
+# A host without ranges sends the file from its beginning each time. If it breaks off this many times before the
+# missing bytes, it probably always does.
 _MAX_RESTARTS = 5
 _MIN_DELAY, _MAX_DELAY = 0.1, 15.0
 # A wait ends at most this many seconds after the download is stopped.
@@ -101,7 +101,7 @@ class RetryBudget:
     def fail_restart(self, host: str) -> None:
         """Wait after a host without ranges broke off before the bytes that are missing.
 
-        :raises DownloadError: when it has done so too often
+        :raises DownloadError: when this happened too often
         """
         self._restarts += 1
         if self._restarts > _MAX_RESTARTS:

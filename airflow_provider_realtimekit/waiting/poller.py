@@ -1,6 +1,6 @@
 """The poller: when a poll round begins, how its requests are sent, and what a failed round means for the waits.
 
-All waits with the same credentials share one :class:`Poller`. A :class:`PollRound` polls whatever is due soon.
+All waits with the same credentials share one :class:`Poller`. A :class:`PollRound` polls all targets that are due soon.
 """
 
 from __future__ import annotations

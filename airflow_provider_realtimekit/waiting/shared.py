@@ -67,7 +67,7 @@ class SharedConnection:
         self._reading = None
         try:
             return await self.read() not in self.refused
-        except Exception as error:  # whatever the secrets backend raises
+        except Exception as error:  # a secrets backend may raise any error
             return error
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ def test_the_query_of_a_list_has_every_filter() -> None:
     query = dict(request.url.params.multi_items())
     per_page = query.pop("per_page")
     assert (request.method, request.url.path) == ("GET", PREFIX)
-    assert len(request.url.params.multi_items()) == len(query) + 1, "a key stands twice"
+    assert len(request.url.params.multi_items()) == len(query) + 1, "a key is there twice"
     assert int(per_page) >= 1
     assert pendulum.parse(query.pop("start_time")) == pendulum.datetime(2026, 11, 20, 8)
     assert pendulum.parse(query.pop("end_time")) == pendulum.datetime(2026, 11, 21, 8)

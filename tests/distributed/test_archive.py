@@ -56,7 +56,7 @@ def airflow(emulator: EmulatorServer, tmp_path: Path) -> Iterator[PostgresAirflo
     (tmp_path / "dags" / f"{DAG_ID}.py").write_text(text)
     environment = {
         "AIRFLOW_CONN_REALTIMEKIT_DEFAULT": emulator.connection_json(),
-        # The default destination lies in the folder for temporary files.
+        # The default destination is in the folder for temporary files.
         "TMPDIR": str(tmp_path),
     }
     home, dags = tmp_path / "airflow", tmp_path / "dags"

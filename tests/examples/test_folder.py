@@ -67,7 +67,7 @@ def test_only_one_module_of_the_package_knows_airflow(path: Path) -> None:
 
 def test_the_quickstart_is_short_and_comes_first() -> None:
     lines = (EXAMPLES / "example_quickstart.py").read_text().splitlines()
-    assert len(lines) <= 40, "somebody who sees it first must understand it at a glance"
+    assert len(lines) <= 40, "the first example that a user reads must be short"
     listed = re.findall(r"^\| \[`(.*?)`\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert listed[0] == "example_quickstart.py"
     assert {name.removesuffix(".py") for name in listed} == DAG_IDS | {f"{PACKAGE.name}/"}

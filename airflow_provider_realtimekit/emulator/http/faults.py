@@ -290,7 +290,7 @@ async def respond_with_fault(
 
 async def _read_ahead(receive: Receive) -> Receive:
     """Read a request to its end, and return a `receive` that repeats it."""
-    # A request that was sent is carried out however late, even if its sender does not wait for the answer.
+    # A request that was sent is carried out even after a long delay, and even if its sender has closed the connection.
     messages = deque([await receive()])
     while messages[-1].get("more_body"):
         messages.append(await receive())
