@@ -124,7 +124,7 @@ class Row:
     errors: int
 
 
-# The contenders, each in a process of its own
+# The contenders, each in a process of its own, which imports only what its contender needs: memory is measured.
 
 
 @asynccontextmanager

@@ -115,6 +115,8 @@ class Services(Server):
         path.write_text(text)
         return path
 
+    # The clients are imported where they are used: pytest imports this module to collect the tests, also where the
+    # dependency group `system` is not installed.
     def _postgres_answers(self) -> bool:
         import psycopg2
 

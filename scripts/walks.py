@@ -9,6 +9,9 @@ The emulator runs in a process of its own and is not traced. Tasks are executed 
 without Airflow's processes around them.
 """
 
+# Airflow and the package are imported inside functions: Airflow reads its settings from the environment when it is
+# imported, and they are set at the end of this file.
+
 from __future__ import annotations
 
 import asyncio

@@ -159,7 +159,9 @@ def test_a_wait_that_cannot_be_stored_as_json_fails_before_the_start(
     assert emulator.ledger.count() == 0
 
 
-@pytest.mark.parametrize("arguments", [{}, {"deferrable": True}, {"wait_for_completion": True, "deferrable": False}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"deferrable": True}, {"wait_for_completion": True, "deferrable": False}], ids=repr
+)
 def test_a_start_that_does_not_defer_builds_no_trigger(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
 ) -> None:
@@ -247,7 +249,7 @@ def test_pausing_a_meeting_without_active_recording_is_an_error(emulator: Emulat
 
 
 @pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])
-@pytest.mark.parametrize("arguments", [{}, {"recording_id": "r", "meeting_id": "m"}])
+@pytest.mark.parametrize("arguments", [{}, {"recording_id": "r", "meeting_id": "m"}], ids=repr)
 def test_exactly_one_of_recording_and_meeting_is_required(
     emulator: EmulatorServer, operator: Any, arguments: dict[str, str]
 ) -> None:

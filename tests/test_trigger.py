@@ -218,6 +218,7 @@ def test_cancelled_waits_leave_no_poller_and_no_connection(emulator: EmulatorSer
 @pytest.mark.parametrize(
     "event",
     [None, {}, {"outcome": "uploaded"}, {"outcome": "banana", "recording": {"id": "r"}}, {"outcome": "fault"}],
+    ids=repr,
 )
 def test_an_unreadable_event_is_an_error(event: Any) -> None:
     outcome = (event or {}).get("outcome")

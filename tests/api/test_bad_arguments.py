@@ -173,7 +173,7 @@ def test_a_time_that_is_not_in_iso_8601_is_refused(moment: str) -> None:
         API.list_recordings(start_time=moment)
 
 
-@pytest.mark.parametrize("status", [5, [5], [None]])
+@pytest.mark.parametrize("status", [5, [5], [None]], ids=repr)
 def test_the_error_for_a_status_that_is_not_a_text_names_no_internal_type(status: Any) -> None:
     with pytest.raises(RealtimeKitInputError) as caught:
         API.list_recordings(status=status)

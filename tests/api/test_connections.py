@@ -95,13 +95,15 @@ BAD_SECONDS = ["abc", -1, "nan", float("nan"), "inf", 1e9, [1], {}, True, False]
 @pytest.mark.parametrize("value", [0, 0.09, 300.1, *BAD_SECONDS], ids=repr)
 def test_a_bad_timeout_is_refused(value: Any) -> None:
     message = refusal(extra={"app_id": "app", "timeout": value})
-    assert all(part in message for part in ("timeout", "'kit'", repr(value), "0.1", "300"))
+    for part in ("timeout", "'kit'", repr(value), "0.1", "300"):
+        assert part in message
 
 
 @pytest.mark.parametrize("value", [3600.1, *BAD_SECONDS], ids=repr)
 def test_a_bad_retry_timeout_is_refused(value: Any) -> None:
     message = refusal(extra={"app_id": "app", "retry_timeout": value})
-    assert all(part in message for part in ("retry_timeout", "'kit'", repr(value), "0", "3600"))
+    for part in ("retry_timeout", "'kit'", repr(value), "0", "3600"):
+        assert part in message
 
 
 def test_a_number_that_is_too_big_for_a_float_is_refused() -> None:

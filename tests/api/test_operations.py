@@ -134,7 +134,9 @@ def test_a_track_start_returns_the_recording_within_data(driver: Driver) -> None
     assert driver.methods == ["POST"]
 
 
-@pytest.mark.parametrize("data", [{"recording": None}, {"recording": {}}, {"recording": {"status": "INVOKED"}}])
+@pytest.mark.parametrize(
+    "data", [{"recording": None}, {"recording": {}}, {"recording": {"status": "INVOKED"}}], ids=repr
+)
 def test_a_track_start_without_an_id_is_unclear(driver: Driver, data: Any) -> None:
     with pytest.raises(StartOutcomeUnknownError):
         driver.answers(ok(data)).run(STARTS["tracks"]())

@@ -117,8 +117,12 @@ def test_polling_leaves_the_last_tenth_of_the_remaining_requests(clock: Clock) -
     assert count_allowed(limiter, polling=False) == 120
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [({"retry-after": "17"}, 17), ({}, 300), ({"retry-after": "?"}, 300)])
-def test_after_a_429_nothing_passes_for_as_long_as_it_says(clock: Clock, headers: Any, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"retry-after": "17"}, 17), ({}, 300), ({"retry-after": "?"}, 300)],
+    ids=["retry-after", "no header", "unreadable header"],
+)
+def test_after_a_429_no_request_is_allowed_before_retry_after(clock: Clock, headers: Any, seconds: float) -> None:
     limiter = make(clock)
     limiter.update_from(no(429, **headers))
     clock.sleep(seconds / 2)

@@ -65,10 +65,9 @@ def test_every_field_is_read() -> None:
     recording = Recording.model_validate(FULL)
     assert recording.invoked_time == pendulum.datetime(2026, 11, 20, 10, microsecond=123_000)
     assert recording.started_time == pendulum.datetime(2026, 11, 20, 10, 0, 4)
-    assert all(
-        isinstance(moment, pendulum.DateTime) and moment.utcoffset() is not None
-        for moment in (recording.invoked_time, recording.started_time, recording.stopped_time)
-    )
+    for moment in (recording.invoked_time, recording.started_time, recording.stopped_time):
+        assert isinstance(moment, pendulum.DateTime)
+        assert moment.utcoffset() is not None
     assert (recording.recording_duration, recording.file_size) == (1796.0, 150_000_000)
     assert recording.start_reason
     assert recording.start_reason.caller
@@ -111,7 +110,7 @@ def test_what_is_published_with_links_can_be_read_again() -> None:
         assert [(file.name, file.url) for file in again.files] == [(file.name, file.url) for file in recording.files]
 
 
-@pytest.mark.parametrize("quoted", [LINK, f"PUT {LINK} failed: 403"])
+@pytest.mark.parametrize("quoted", [LINK, f"PUT {LINK} failed: 403"], ids=["link", "sentence"])
 def test_a_reason_that_quotes_a_signed_link_is_published_without_the_signature(quoted: str) -> None:
     recording = Recording.model_validate({"id": "r", "status": "ERRORED", "err_message": quoted})
     assert MARK not in json.dumps(recording.to_json()) + recording.error_reason + repr(recording)

@@ -74,7 +74,7 @@ def test_a_200_with_success_false_gets_the_error_of_its_code(
     assert "said so" in str(error)
 
 
-@pytest.mark.parametrize("data", [None, {}, {"id": "rec-1"}])
+@pytest.mark.parametrize("data", [None, {}, {"id": "rec-1"}], ids=repr)
 def test_success_false_is_never_a_success(data: Any) -> None:
     error = error_of(httpx.Response(200, json={"success": False, "data": data}))
     assert type(error) is RealtimeKitAPIError
@@ -98,7 +98,9 @@ def test_the_gateways_code_for_no_route() -> None:
         assert isinstance(error, RealtimeKitNotFoundError)
 
 
-@pytest.mark.parametrize("body", [{}, {"html": "<p>404 page not found"}, {"json": {}}, {"json": {"success": False}}])
+@pytest.mark.parametrize(
+    "body", [{}, {"html": "<p>404 page not found"}, {"json": {}}, {"json": {"success": False}}], ids=repr
+)
 def test_a_404_without_a_message_is_not_taken_for_the_apis(body: Any) -> None:
     assert type(error_of(httpx.Response(404, **body))) is RealtimeKitRouteError
 

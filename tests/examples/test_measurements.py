@@ -111,7 +111,7 @@ def test_a_cut_file_is_measured_up_to_the_cut(made: MakeMedia, tmp_path: Path, r
     media = cut_file(made(recipe), tmp_path / f"cut-{recipe.name}", 0.6)
     measured = build_report(media, tmp_path)
     assert 2 < measured["duration"] < 11
-    assert any("12.0" in warning for warning in measured["warnings"])
+    assert "12.0" in "\n".join(measured["warnings"])
     assert measured["silence"]["spans"][-1][1] <= measured["duration"]
     params, _ = read_pcm(tmp_path / "speech.wav")
     assert params.nframes / 16_000 == pytest.approx(measured["duration"], abs=0.7), "less than a cluster"
@@ -126,7 +126,7 @@ def test_damaged_packets_are_counted_and_left_out(made: MakeMedia, tmp_path: Pat
     media.write_bytes(data)
     measured = measure_recording(media)
     assert measured["duration"] == pytest.approx(SECONDS, abs=0.1)
-    assert any("packets of sound are damaged" in warning for warning in measured["warnings"])
+    assert "packets of sound are damaged" in "\n".join(measured["warnings"])
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def test_measuring_in_several_blocks_gives_the_same_result(tmp_path: Path, monke
     assert measure_voice(wav) == in_one_block
 
 
-@pytest.mark.parametrize(("pattern", "points"), [([], 0), ([(0.01, 0.0)], 1), ([(5, 0.0)], 100)])
+@pytest.mark.parametrize(
+    ("pattern", "points"), [([], 0), ([(0.01, 0.0)], 1), ([(5, 0.0)], 100)], ids=["empty", "short", "long"]
+)
 def test_silence_has_no_turns(tmp_path: Path, pattern: list[tuple[float, float]], points: int) -> None:
     measured = measure_voice(write_wav(tmp_path / "a.wav", *pattern))
     assert (measured["turns"], measured["peaks"]) == ([], [0.0] * points)
