@@ -89,13 +89,13 @@ class Crash(BaseException):
 class Store:
     """Airflow's task state store."""
 
-    kept: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return json.loads(self.kept[key]) if key in self.kept else default
+        return json.loads(self.values[key]) if key in self.values else default
 
     def set(self, key: str, value: Any, **_: Any) -> None:
-        self.kept[key] = json.dumps(value)
+        self.values[key] = json.dumps(value)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _catch_signals() -> None:
-    # A shell makes background processes ignore SIGINT, and this overrides it. nohup ignores SIGHUP, and that is kept.
+    # A shell makes background processes ignore SIGINT, which is undone here. A SIGHUP that nohup ignores stays ignored.
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -121,7 +121,7 @@ BAD_STARTS: list[tuple[Any, dict[str, Any], str]] = [
     ),
     (START, {"meeting_id": "m", "realtimekit_bucket_config": {"enabled": False}}, "would be lost"),
     (START, {"meeting_id": "m", "storage_config": {**AWS, "bucket": "{{ '' }}"}}, "storage_config.bucket='' is not"),
-    (START, {"meeting_id": "m", "storage_config": {**AWS, "host": "h"}}, "storage of type 'aws' does not take host"),
+    (START, {"meeting_id": "m", "storage_config": {**AWS, "host": "h"}}, "storage of type 'aws' does not have host"),
     (TRACKS, {"meeting_id": "m", "user_ids": ["u"] * 101}, "user_ids=a list of 101 is not allowed: must be from 1"),
     (
         TRACKS,
@@ -214,7 +214,7 @@ def test_an_action_without_effect_is_an_error(emulator: EmulatorServer, operator
     ended = run(operator, recording_id=recording_in(emulator, status))
     assert ended.state == "up_for_retry"
     assert isinstance(ended.error, RecordingStateError)
-    assert f"did not take effect, it is {status}" in str(ended.error)
+    assert f"did not take effect: its status is {status}" in str(ended.error)
 
 
 @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 200, "body": "garbage"}], ids=str)
@@ -255,7 +255,7 @@ def test_exactly_one_of_recording_and_meeting_is_required(
 ) -> None:
     ended = run(operator, **arguments)
     assert (ended.state, type(ended.error)) == ("failed", RealtimeKitInputError)
-    assert "give one of the two" in str(ended.error)
+    assert "set exactly one of them" in str(ended.error)
 
 
 @pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])

@@ -155,8 +155,8 @@ def test_errored_at_the_first_poll_is_skipped_when_deferrable_too(emulator: Emul
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "recording_id=None and meeting_id=None: give one of the two"),
-        ({"recording_id": "r", "meeting_id": "m"}, "recording_id='r' and meeting_id='m': give one of the two"),
+        ({}, "recording_id=None and meeting_id=None: set exactly one of them"),
+        ({"recording_id": "r", "meeting_id": "m"}, "recording_id='r' and meeting_id='m': set exactly one of them"),
         ({"recording_id": "{{ '' }}"}, "recording_id=None and meeting_id=None"),
         ({"meeting_id": "m"}, "invoked_after is required with meeting_id"),
         ({"meeting_id": "m", "invoked_after": "{{ 'yesterday' }}"}, "invoked_after='yesterday' is not allowed"),

@@ -219,7 +219,12 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("sftp", {"password": "p"}, {"path": "p"}, "needs: host; login"),
     ("ssh", SFTP, {"path": "p"}, "needs: password, or the extra field private_key or key_file"),
     ("sftp", {**SFTP, "port": 99999, "password": "p"}, {"path": "p"}, "port=99999 is not allowed: must be from 1"),
-    ("http", {"host": "h"}, {}, "storage_conn_id takes 'aws', 'google_cloud_platform', 'wasb', 'sftp', 'ssh'"),
+    (
+        "http",
+        {"host": "h"},
+        {},
+        "storage_conn_id must have the type 'aws', 'google_cloud_platform', 'wasb', 'sftp', 'ssh'",
+    ),
 ]
 
 

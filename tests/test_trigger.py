@@ -55,7 +55,7 @@ def test_fields_that_another_version_stored_are_ignored(emulator: EmulatorServer
 def test_a_wait_without_recording_or_meeting_becomes_an_event(emulator: EmulatorServer) -> None:
     event = asyncio.run(first_event(make("")))
     assert event["error"]["type"] == "RealtimeKitInputError"
-    assert "give one of the two" in event["error"]["message"]
+    assert "set exactly one of them" in event["error"]["message"]
 
 
 def test_a_trigger_can_be_built_from_airflows_encoding() -> None:

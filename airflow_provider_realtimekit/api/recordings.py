@@ -41,7 +41,7 @@ from airflow_provider_realtimekit.models.base import check_identifier
 from airflow_provider_realtimekit.redaction import find_secrets, find_strings, mask_error
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-# The server's clock may differ from ours by this, including the error of a Date header in whole seconds.
+# The server's clock may differ from ours by this, including the error of a Date header in full seconds.
 CLOCK_SLACK = pendulum.duration(seconds=60)
 DATE_SLACK = pendulum.duration(seconds=1)
 
@@ -141,7 +141,7 @@ class RecordingsAPI:
                     break
             yield pause
         raise RecordingStateError(
-            f"{action} of recording {recording_id} did not take effect, it is {recording.status}: {error}",
+            f"{action} of recording {recording_id} did not take effect: its status is {recording.status}: {error}",
             recording_id=recording_id,
         ) from error
 

@@ -67,7 +67,8 @@ def read_storage(
     reader = _READERS.get(source.kind)
     if reader is None:
         raise source.error(
-            f"is no storage that RealtimeKit can upload to: storage_conn_id takes {', '.join(map(repr, _READERS))}"
+            "is no storage that RealtimeKit can upload to: storage_conn_id must have the type "
+            + ", ".join(map(repr, _READERS))
         )
     config = {name: SecretStr(str(value)) if name in SECRET_KEYS else value for name, value in reader(source).items()}
     try:

@@ -164,8 +164,8 @@ def _find_problem(name: str | None, format_: str | None, conversion: str | None)
     if name is not None and name not in _PLACEHOLDERS:
         return f"{{{name}}} is not a placeholder; use one of {', '.join(sorted(_PLACEHOLDERS))}"
     if format_ and name not in _TIMES:
-        return f"the placeholder {{{name}}} takes no format"
-    return f"the placeholder {{{name}}} takes no conversion" if conversion else None
+        return f"the placeholder {{{name}}} must have no format"
+    return f"the placeholder {{{name}}} must have no conversion" if conversion else None
 
 
 def _values(recording: Recording, file: RecordingFile, meeting_id: str | None) -> dict[str, Value]:

@@ -195,7 +195,7 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _find_field(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[FieldInfo | None, bool]:
-    """Find the field that a location points at or into, and whether it points at the whole field."""
+    """Find the field that a location points at or into, and whether it points at the complete field."""
     current: type[BaseModel] | None = model
     found, is_exact = None, False
     for name in location:

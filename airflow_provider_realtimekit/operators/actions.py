@@ -43,7 +43,7 @@ class _ActionOperator(RealtimeKitOperator):
         """
         if bool(self.recording_id) == bool(self.meeting_id):
             raise RealtimeKitInputError(
-                f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: give one of the two"
+                f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: set exactly one of them"
             )
         if self.recording_id:
             return self.recording_id

@@ -194,7 +194,7 @@ OPERATIONS: dict[str, Any] = {
     "get": lambda: API.get_recording("r"),
     "active": lambda: API.get_active_recording("m"),
     "stop": lambda: API.stop_recording("r"),
-    "reach": lambda: API.apply_action("r", Action.STOP),
+    "apply": lambda: API.apply_action("r", Action.STOP),
     "list": lambda: API.list_recordings().next_page(),
     "start": lambda: API.start_recording(meeting_id="m"),
     "tracks": lambda: API.start_track_recording(meeting_id="m"),

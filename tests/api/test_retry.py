@@ -64,9 +64,9 @@ POLICIES = st.builds(
 
 
 @given(POLICIES, st.integers(1, 5000))
-def test_the_wait_is_random_between_zero_and_a_capped_power(policy: RetryPolicy, tries: int) -> None:
-    wait = policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), tries, 0.0)
-    top = min(policy.cap, policy.base * 2.0 ** min(tries - 1, 200))
+def test_the_wait_is_random_between_zero_and_a_capped_power(policy: RetryPolicy, attempts: int) -> None:
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), attempts, 0.0)
+    top = min(policy.cap, policy.base * 2.0 ** min(attempts - 1, 200))
     assert wait == pytest.approx(policy.draw() * top)
 
 
@@ -77,10 +77,10 @@ def test_the_waits_double_up_to_the_cap() -> None:
 
 
 @given(st.floats(0, 300), st.floats(0, 1), st.integers(1, 50), st.sampled_from([429, 503, 408]))
-def test_the_wait_is_at_least_retry_after(retry_after: float, draw: float, tries: int, status: int) -> None:
+def test_the_wait_is_at_least_retry_after(retry_after: float, draw: float, attempts: int, status: int) -> None:
     policy = RetryPolicy(draw=lambda: draw)
     answer = httpx.Response(status, headers={"retry-after": str(retry_after)})
-    wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, tries, 0.0)
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, attempts, 0.0)
     assert wait is not None
     assert retry_after <= wait <= retry_after + policy.base
 

@@ -98,7 +98,7 @@ def test_a_field_of_another_type_is_refused(send: Any, name: str, field: str) ->
     with pytest.raises(RealtimeKitInputError) as caught:
         send(config)
     assert f"'{config['type']}'" in str(caught.value)
-    assert f"does not take {field}" in str(caught.value)
+    assert f"does not have {field}" in str(caught.value)
 
 
 @pytest.mark.parametrize("field", ["access_key", "secret", "bucket", "region"])

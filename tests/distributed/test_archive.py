@@ -88,11 +88,11 @@ def backfill(airflow: PostgresAirflow, **more: str) -> None:
 
 def count_gets(emulator: EmulatorServer) -> int:
     """Count the GETs of single recordings."""
-    return sum(entry.operation == "get" for entry in emulator.ledger.requests)
+    return sum(request.operation == "get" for request in emulator.ledger.requests)
 
 
 def downloads(emulator: EmulatorServer) -> Counter[str]:
-    return Counter(entry.path for entry in emulator.ledger.requests if entry.operation == "download")
+    return Counter(request.path for request in emulator.ledger.requests if request.operation == "download")
 
 
 @pytest.mark.timeout(3000)

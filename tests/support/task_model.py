@@ -350,11 +350,11 @@ def stage(airflow: Airflow) -> Iterator[None]:
     """Route the task's requests through the model, answer its questions for the state, and shorten all pauses."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    short_retry_timeout = partial(retry.RetryPolicy, base=0.005)
+    impatient = partial(retry.RetryPolicy, base=0.005)
     with pytest.MonkeyPatch.context() as patch:
         send = httpx.Client.send
         patch.setattr(httpx.Client, "send", lambda *args, **kwargs: airflow.send(send, *args, **kwargs))
         patch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(airflow.task_state))
-        patch.setattr(client, "RetryPolicy", short_retry_timeout)
-        patch.setattr(on_kill, "RetryPolicy", short_retry_timeout)
+        patch.setattr(client, "RetryPolicy", impatient)
+        patch.setattr(on_kill, "RetryPolicy", impatient)
         yield

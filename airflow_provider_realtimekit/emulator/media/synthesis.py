@@ -46,7 +46,7 @@ def _draw_disc(luma: NDArray[np.uint8], progress: float) -> None:
     height, width = luma.shape
     radius = height // 8
     x, y = int(radius + progress * (width - 2 * radius)), height - 2 * radius
-    # Only the square around the disc is computed: a mask of the whole frame would cost more than encoding it.
+    # Only the square around the disc is computed: a mask of the complete frame would cost more than encoding it.
     top, left = max(0, y - radius), max(0, x - radius)
     box = luma[top : y + radius, left : x + radius]
     rows, columns = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
