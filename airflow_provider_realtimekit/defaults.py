@@ -1,4 +1,4 @@
-"""Defaults and limits that several rooms share. Imports nothing, so that a DAG file can import it at no cost."""
+"""Defaults and limits that several rooms share. Imports nothing, so that DAG files can import it quickly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DEFAULT_CONN_NAME = "realtimekit_default"
 POLL_INTERVAL = 30.0
 #: Seconds that a recording may stay in INVOKED. It usually leaves it within seconds, and once took 15 hours.
 INVOKED_TIMEOUT = 600.0
-#: Seconds from start to file at most: RealtimeKit records for 24 hours at most, and the upload gets two more.
+#: The longest wait in seconds: RealtimeKit records for at most 24 hours, and two more are for the upload.
 LONGEST_RECORDING_SECONDS = 26 * 3600.0
 
 #: Seconds that one request may take.

@@ -89,7 +89,7 @@ class RealtimeKitConnectionError(RealtimeKitError):
     """No answer came: the connection was refused or lost, timed out, or the host is unknown.
 
     :param message: what happened, without secrets
-    :param processed: ``False`` if the API surely did not receive the request, ``None`` if nobody knows
+    :param processed: ``False`` if the API certainly did not receive the request, ``None`` if that is not known
     """
 
     def __init__(self, message: str, *, processed: bool | None = None) -> None:

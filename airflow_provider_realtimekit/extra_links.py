@@ -19,7 +19,7 @@ class RealtimeKitAppLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the address; empty if the task has not read its connection. Runs on the worker after each task."""
-        # Only what the task knows already: reading the connection again would cost a request to the API server or to a
+        # Only a connection that was read already: to read it again would need a request to the API server or to a
         # secrets backend for each task. A task that was resumed after a deferral has the address from before it.
         attributes = vars(operator)
         hook: RealtimeKitHook | None = attributes.get("hook")

@@ -105,7 +105,7 @@ class RealtimeKitHook(BaseHook):
     """Recordings of Cloudflare RealtimeKit meetings.
 
     Each method ``a…`` is the asynchronous form of the method without the ``a``. A start is sent again only if it
-    surely had no effect; every other request is sent again as ``policy`` says. Close the hook, or use it in a
+    certainly had no effect; every other request is sent again as ``policy`` says. Close the hook, or use it in a
     ``with`` (``async with``) block.
 
     :param realtimekit_conn_id: connection of type ``realtimekit``: password = API token, login = account id,
@@ -113,7 +113,7 @@ class RealtimeKitHook(BaseHook):
         ``retry_timeout`` (seconds to keep trying when no good answer comes, default 330) and ``polling_share`` (the
         share of the token's quota that polling may use, default 0.5)
     :param app_id: another app than the connection's
-    :param policy: how long the calls keep trying (default: as the connection says)
+    :param policy: when requests are repeated (default: as the connection says)
     """
 
     conn_name_attr = "realtimekit_conn_id"
@@ -121,7 +121,7 @@ class RealtimeKitHook(BaseHook):
     conn_type = CONN_TYPE
     hook_name = HOOK_NAME
 
-    # What a call does is written once, as a flow; here it becomes a synchronous and an asynchronous method.
+    # Each call is written once, as a flow, from which a synchronous and an asynchronous method are made here.
     get_recording = _sync(RecordingsAPI.get_recording)
     aget_recording = _async(RecordingsAPI.get_recording)
     get_active_recording = _sync(RecordingsAPI.get_active_recording)
@@ -145,7 +145,7 @@ class RealtimeKitHook(BaseHook):
     list_recordings = _sync_list(RecordingsAPI.list_recordings)
     alist_recordings = _async_list(RecordingsAPI.list_recordings)
 
-    #: Seconds that the connection test keeps trying. Somebody waits for it at a form.
+    #: Seconds for which the connection test retries. A user waits for its result in a form.
     connection_test_timeout: ClassVar[float] = 3.0
 
     def __init__(
@@ -210,7 +210,7 @@ class RealtimeKitHook(BaseHook):
         """Return the client that this hook's synchronous calls share."""
         if self._client is None:
             self._client = Client(self.get_credentials(), self.policy)
-            # A task that does not close its hook must not leave a socket open, which Python would warn of.
+            # Closed with the hook, because Python warns of sockets that a task leaves open.
             weakref.finalize(self, self._client.close)
         return self._client
 

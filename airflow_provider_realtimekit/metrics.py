@@ -1,7 +1,7 @@
 """The names of the metrics that this provider emits, through Airflow's own ``Stats``.
 
 ========================================  =======  ===================================================
-name                                      kind     what it says
+name                                      kind     meaning
 ========================================  =======  ===================================================
 ``realtimekit.requests``                  counter  requests sent, tagged ``operation`` and ``outcome``
                                                    (the HTTP status, or the kind of network error)

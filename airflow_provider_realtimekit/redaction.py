@@ -1,4 +1,4 @@
-"""Which values are secret, where they can be, and how they are removed from what others can read."""
+"""Decides which values are secret, finds them, and masks them in messages, logs and results."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic import BaseModel, SecretStr
 
 E = TypeVar("E", bound=Exception)
 
-#: Keys whose values are never published, logged or put into a message, at whatever depth they are.
+#: Keys whose values are never published, logged or put into a message, at any depth.
 #: An RTMP address holds its stream key. (Signed URLs are no part of requests: models.recording hides them.)
 SECRET_KEYS = frozenset({"access_key", "secret", "password", "private_key", "rtmp_url"})
 MASK = "***"
 
 _CHUNK = re.compile(r"[^\s\"'<>]+")
 _SCHEME = re.compile(r":(?:\\?/){2}")  # JSON may escape a slash
-# A shorter piece is no secret by itself, and to mask it everywhere would make messages unreadable.
+# A shorter piece is not secret alone, and masking it everywhere would make messages unreadable.
 _SHORTEST_SECRET = 4
-# Enough for each message of the API seen so far; an HTML page of a proxy in a log helps nobody.
+# Longer than every known message of the API. A proxy's HTML page does not belong in a log.
 _LONGEST_MESSAGE = 1000
 
 
@@ -33,7 +33,7 @@ def strip_queries(text: str) -> str:
         query = chunk.find("?", scheme.end()) if scheme else -1
         return chunk if query < 0 else f"{chunk[: query + 1]}{MASK}"
 
-    # Two simple patterns, since one for a whole URL can take quadratic time on a hostile text.
+    # Two simple patterns, because one for a complete URL can need quadratic time on a hostile text.
     return _CHUNK.sub(strip, text)
 
 
@@ -68,7 +68,7 @@ def parse_json_object(text: str, otherwise: Any = None) -> Any:
 
 
 def find_strings(value: Any) -> Iterator[str]:
-    """Yield every string in a value, for values of which nobody knows which parts are secret."""
+    """Yield every string in a value, for values whose secret parts are not known."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list | tuple):
@@ -95,14 +95,14 @@ def mask_error(error: E, secrets: Iterable[str]) -> E:
 
 def redact_error(error: E, secrets: Iterable[str]) -> E:
     """Mask secrets in an error's message and in those of its causes, and shorten them; return the error."""
-    # First masked, then cut: of a secret that is cut in two, the rest would not be found.
+    # Masked before it is cut, because the rest of a cut secret would not be found.
     for link in _chain(mask_error(error, secrets)):
         link.args = tuple(truncate(part) if isinstance(part, str) else part for part in link.args)
     return error
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and its causes. Causes may form a circle, in which each is returned once."""
+    """Return an error and its causes, each once, even if they form a circle."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and all(link is not known for known in chain):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # ``soft_fail`` never skips on these: a wrong token or argument would stay unnoticed in green runs.
 _MISCONFIGURED = (RealtimeKitAuthError, RealtimeKitInputError)
-# The key in the task's state store under which the time of the first try stands.
+# The key of the first try's time in the task's state store.
 _FIRST_TRY = "realtimekit_first_try"
 
 
@@ -174,7 +174,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
             return self._defer() if self.deferrable else super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the triggerer."""
+        """Resume the task after the wait in the triggerer."""
         with self._apply_soft_fail():
             return super().resume_execution(next_method, next_kwargs, context)
 
@@ -185,7 +185,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         wait: dict[str, Any] | None = None,
         app_url: str = "",
     ) -> dict[str, Any]:
-        """Return the recording of the trigger's event, or raise the error that the event stands for.
+        """Return the recording of the trigger's event, or raise the error in the event.
 
         :param event: the trigger's event
         :param wait: the fields of the wait, as they were stored with the deferral
@@ -200,7 +200,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         from airflow_provider_realtimekit.waiting.outcome import evaluate
 
         wait = replace(self._make_wait(), deadline=time.time() + self.timeout)
-        # One poll first: a recording that is finished costs no deferral.
+        # One poll first, because a finished recording needs no deferral.
         recording = self._fetch(wait)
         if event := evaluate(recording, wait):
             return self._result(event, wait)
@@ -242,7 +242,7 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
         return wait
 
     def _seconds_since_first_try(self, context: Context) -> float:
-        """Return the seconds since the first try since the last clear began to wait; 0 without a state store."""
+        """Return the seconds since the first try after the last clear began to wait; 0 without a state store."""
         # Airflow 3.3 and later have one.
         store: Any = context.get("task_state_store")
         if store is None:

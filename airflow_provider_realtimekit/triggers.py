@@ -53,7 +53,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
 
     @property
     def wait(self) -> Wait:
-        """What is awaited, and for how long."""
+        """The wait: a recording or a meeting, and the limits."""
         from airflow_provider_realtimekit.waiting.outcome import Wait
 
         return Wait.from_json(self._wait)
@@ -93,7 +93,7 @@ class RealtimeKitRecordingTrigger(BaseTrigger):
             return await shared_polling().wait_for(
                 self.wait, self.realtimekit_conn_id, self.app_id, self.poll_interval, self._log_line
             )
-        except Exception as error:  # an error that escaped would reach the task without its class
+        except Exception as error:  # an error that is raised here would lose its class on the way to the task
             from airflow_provider_realtimekit.waiting.outcome import fault_event
 
             await self._log_line(f"The wait ended with an error: {error}", logging.ERROR)

@@ -1,11 +1,11 @@
-"""What a download costs: time and memory of ours, beside curl, requests and Airflow's own operator.
+"""Time and memory of a download: this provider, curl, requests and Airflow's own operator.
 
     python benchmarks/download.py [--size MIB] [--runs N] [--save]
 
 Everything is on loopback: one process serves the file with ``sendfile``, another one is moto's S3 server, and each
-way of loading runs in a process of its own. Memory is the peak of what is resident, over what the same process had as
-an idle Airflow task. Needs curl, and ``pip install -e '.[amazon]' --group stores-test``. Exits with 1 where a
-target is missed.
+way to download runs in a process of its own. Memory is the peak of the resident set, less its size when the process
+was an idle Airflow task. Needs curl, and ``pip install -e '.[amazon]' --group stores-test``. Exits with 1 if a target
+is missed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SLOW_SIZE = 256  # MiB
 
 @dataclass(frozen=True)
 class Way:
-    """A way to load the file."""
+    """A way to download the file."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ WAYS = (
     Way("requests_s3", "`requests` + `shutil.copyfileobj`, to S3 through s3fs"),
     Way("operator_s3", "`HttpToS3Operator`"),
     Way("curl_slow", "`curl -o`, a host of 40 MiB/s a connection", slow=True),
-    Way("ours_slow", "**ours, the same**", slow=True),
+    Way("ours_slow", "**ours, the same host**", slow=True),
 )
 
 
@@ -66,11 +66,12 @@ IMPORTS = {
 }
 
 
-# One process: load the file in one way, and print what it took.
+# One process: download the file in one way, and print seconds and memory.
+# Imports are inside the functions, because each process must import only what its way needs.
 
 
 def idle_task() -> int:
-    """Import what any task has imported, and return what is resident then, in KiB."""
+    """Import what every Airflow task imports, and return the resident set in KiB."""
     import airflow.providers.common.compat.sdk
     import airflow.sdk
     import airflow.sdk.execution_time.task_runner
@@ -80,8 +81,8 @@ def idle_task() -> int:
     airflow.providers.common.compat.sdk.Connection(conn_id="idle", conn_type="http")
     airflow.providers.common.compat.sdk.get_hook_lineage_collector().add_output_asset(
         context=ObjectStoragePath("/"), uri="file:///idle"
-    )  # looks through all plugins and providers, once in a process
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    )  # loads all plugins and providers, once per process
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     return resident("VmRSS")
 
 
@@ -124,7 +125,7 @@ def load_in_child(way: str, url: str, folder: str) -> None:
         "operator_s3": lambda: operator(url, "bucket"),
     }
     idle = idle_task()
-    for module in IMPORTS[way.partition("_")[0]]:  # which counts as memory, not as time
+    for module in IMPORTS[way.partition("_")[0]]:  # counts as memory, but not as time
         import_module(module)
     began = time.perf_counter()
     loads[way]()
@@ -136,7 +137,7 @@ def load_in_child(way: str, url: str, folder: str) -> None:
 
 
 class FileHost(BaseHTTPRequestHandler):
-    """Serves a file, and an API that knows of it; below ``/slow`` so many bytes a second."""
+    """Serves a file and an API that lists it. Below ``/slow``, each connection is limited to ``SLOW_RATE``."""
 
     protocol_version = "HTTP/1.1"
     path_of_file = ""
@@ -157,12 +158,12 @@ class FileHost(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def answer_file(self) -> None:
-        whole = self.size(self.path)
-        first, last = 0, whole - 1
+        total = self.size(self.path)
+        first, last = 0, total - 1
         headers = {"ETag": '"file"', "Accept-Ranges": "bytes"}
         if asked := self.headers.get("Range", "").removeprefix("bytes="):
-            first, last = (int(end or whole - 1) for end in asked.split("-"))
-            headers["Content-Range"] = f"bytes {first}-{last}/{whole}"
+            first, last = (int(end or total - 1) for end in asked.split("-"))
+            headers["Content-Range"] = f"bytes {first}-{last}/{total}"
         self.begin(206 if asked else 200, last + 1 - first, headers)
         with open(self.path_of_file, "rb") as file:
             self.send(file.fileno(), first, last + 1)
@@ -219,8 +220,8 @@ def running(*command: str, port: int) -> Iterator[None]:
 
 
 @dataclass
-class Stage:
-    """Where the ways are measured."""
+class Bench:
+    """Runs the ways against the servers, with a folder and an S3 bucket for the results."""
 
     folder: Path
     host: str
@@ -271,9 +272,9 @@ class Stage:
         }
 
     def check(self, way: Way, target: Path) -> None:
-        """Make sure that what was measured is a whole file."""
-        whole = (self.folder / "file.mp4").stat().st_size
-        expected = min(whole, SLOW_SIZE * MIB) if way.slow else whole
+        """Check that the complete file was stored."""
+        total = (self.folder / "file.mp4").stat().st_size
+        expected = min(total, SLOW_SIZE * MIB) if way.slow else total
         if way.name.endswith("s3"):
             listing = urlopen(f"{self.s3}/bucket").read().decode()
             assert f"<Size>{expected}</Size>" in listing, listing[:2000]
@@ -282,7 +283,7 @@ class Stage:
 
 
 @contextmanager
-def stage(size: int) -> Iterator[Stage]:
+def bench(size: int) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="realtimekit-benchmark-") as folder, ExitStack() as servers:
         path = Path(folder, "file.mp4")
         with path.open("wb") as file:
@@ -292,17 +293,17 @@ def stage(size: int) -> Iterator[Stage]:
         host, s3 = free_port(), free_port()
         servers.enter_context(running(sys.executable, str(HERE), "--serve", str(path), str(host), port=host))
         servers.enter_context(running(sys.executable, "-m", "moto.server", "-p", str(s3), port=s3))
-        yield Stage(Path(folder), f"http://127.0.0.1:{host}", f"http://127.0.0.1:{s3}")
+        yield Bench(Path(folder), f"http://127.0.0.1:{host}", f"http://127.0.0.1:{s3}")
 
 
 def measure(size: int, runs: int) -> dict[str, dict[str, float]]:
-    """Measure all ways in turn, several times; the best time counts, and the worst memory."""
+    """Measure all ways in turn, several times, and return the best time and the worst memory of each."""
     found: dict[str, list[dict[str, float]]] = {way.name: [] for way in WAYS}
-    with stage(size) as place:
+    with bench(size) as place:
         for run in range(runs):
             for way in WAYS if run % 2 == 0 else WAYS[::-1]:
                 if run and way.name.endswith("s3"):
-                    continue  # they take long, and differ by much
+                    continue  # they are slow
                 found[way.name].append(place.run(way))
                 print(f"  {way.name}: {found[way.name][-1]}", file=sys.stderr)
     return {
@@ -312,14 +313,14 @@ def measure(size: int, runs: int) -> dict[str, dict[str, float]]:
 
 
 def report(found: dict[str, dict[str, float]], size: int, runs: int) -> tuple[str, bool]:
-    """Return the table with verdicts, and whether all targets are met."""
+    """Return the lines of the table and the targets, and whether all targets are met."""
     speeds = {
         way.name: (min(size, SLOW_SIZE) if way.slow else size) * MIB / 1e6 / found[way.name]["seconds"] for way in WAYS
     }
     lines = ["| way | MB/s | seconds | peak memory over an idle task, MiB |", "|---|---:|---:|---:|"]
     for way in WAYS:
         one = found[way.name]
-        note = " (the whole process)" if way.name.startswith("curl") else ""
+        note = " (the complete process)" if way.name.startswith("curl") else ""
         lines.append(f"| {way.title} | {speeds[way.name]:.0f} | {one['seconds']:.2f} | {one['memory']:.1f}{note} |")
     of_curl = speeds["ours_local"] / speeds["curl"]
     of_requests = speeds["ours_s3"] / speeds["requests_s3"]
@@ -353,7 +354,7 @@ def main() -> int:
     text, met = report(measure(options.size, options.runs), options.size, options.runs)
     print(text)
     if options.save:
-        HERE.with_suffix(".md").write_text(f"# What a download costs\n\n{text}")
+        HERE.with_suffix(".md").write_text(f"# Time and memory of a download\n\n{text}")
     return 0 if met else 1
 
 

@@ -1,15 +1,15 @@
-"""What becomes of a recording when its start goes wrong: Cloudflare's own SDK in a plain task, beside this provider.
+"""What happens to a recording when its start fails: Cloudflare's own SDK in a plain task, compared with this provider.
 
-One DAG, written twice: a task with two retries starts a recording of a meeting, another one stops it. The first
-start goes wrong in every way that the local RealtimeKit knows, before or after the server acted. Prints for each
-what the user sees, how many recordings were started, and how many go on when the DAG has ended: with one recording
-at a time, as RealtimeKit has it by default, and with ``allow_multiple_recordings``. All in one run, against one
-emulator; the SDK's waits between its tries are shortened, their number is its own.
+One DAG is written twice: a task with two retries starts a recording of a meeting, and another one stops it. The first
+start fails in every way that the emulator offers, before or after the server started the recording. Prints for each
+what the user sees, how many recordings were started, and how many still run when the DAG has ended: with one recording
+at a time, which is RealtimeKit's default, and with ``allow_multiple_recordings``. All cases run against one emulator.
+The SDK's pauses between its retries are shortened; their number is unchanged.
 
     python benchmarks/faults.py            # about two minutes
-    python benchmarks/faults.py --save     # writes the table beside this file, too
+    python benchmarks/faults.py --save     # also writes the table to faults.md
 
-Exits with 1 if ours did not start exactly one recording, and stop it, in every case.
+Exits with 1 if this provider did not start exactly one recording, and stop it, in every case.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 HOME = tempfile.TemporaryDirectory(prefix="realtimekit-faults-")
-# Before Airflow is imported.
+# Set before the imports below, because Airflow reads them when it is imported.
 os.environ |= {
     "AIRFLOW_HOME": HOME.name,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -39,18 +40,30 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
+import cloudflare  # noqa: E402
+import httpx  # noqa: E402
+from airflow.exceptions import AirflowFailException  # noqa: E402
+from airflow.sdk import DAG, task  # noqa: E402
+from cloudflare import _base_client  # noqa: E402
+
+from airflow_provider_realtimekit.emulator import EmulatorServer, Settings  # noqa: E402
+from airflow_provider_realtimekit.operators import (  # noqa: E402
+    RealtimeKitStartRecordingOperator,
+    RealtimeKitStopRecordingOperator,
+)
+
 RETRIES = 2
 #: Seconds for a request, the same for both.
 TIMEOUT = 0.5
-#: How much shorter the SDK waits than it would.
-HURRY = 20
+#: The factor by which the SDK's pauses are shortened.
+SPEEDUP = 20
 IDS = {"account_id": "account", "app_id": "app"}
 BOTH = ("before", "after")
-UNWELL = {"success": False, "error": {"code": 500, "message": "Something went wrong"}}
-#: By name: when it strikes, seen from the change of state at the server, and what it is.
+ERROR_BODY = {"success": False, "error": {"code": 500, "message": "Something went wrong"}}
+#: By name: whether the fault happens before or after the server's change of state, and the fault itself.
 FAULTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "none": (("",), {}),
-    "HTTP 500": (BOTH, {"status": 500, "body": UNWELL}),
+    "HTTP 500": (BOTH, {"status": 500, "body": ERROR_BODY}),
     "HTTP 502": (BOTH, {"status": 502, "body": "<html>bad gateway</html>"}),
     "HTTP 503": (BOTH, {"status": 503}),
     "HTTP 504": (BOTH, {"status": 504}),
@@ -59,30 +72,30 @@ FAULTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "no answer in time": (BOTH, {"delay": 1.6 * TIMEOUT}),
     "200, not JSON": (BOTH, {"status": 200, "body": "<html>welcome</html>"}),
     "200, empty": (BOTH, {"status": 200, "body": ""}),
-    "200, success: false": (BOTH, {"status": 200, "body": UNWELL}),
+    "200, success: false": (BOTH, {"status": 200, "body": ERROR_BODY}),
     "answer cut off": (("after",), {"cut": 20}),
     "slow answer": (("after",), {"rate": 2000}),
     "429": (("before",), {"status": 429, "headers": {"Retry-After": "1"}}),
     "worker dies": ((*BOTH, "with the answer in hand"), {}),
 }
-HEAD = ("what the user sees", "started", "go on")
+HEAD = ("what the user sees", "started", "still run")
 
 
 class Crash(BaseException):
-    """The worker is gone: nothing after this runs."""
+    """The worker dies: no code of the task runs after this."""
 
 
 @dataclass
 class Store:
     """Airflow's task state store."""
 
-    kept: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return json.loads(self.kept[key]) if key in self.kept else default
+        return json.loads(self.values[key]) if key in self.values else default
 
     def set(self, key: str, value: Any, **_: Any) -> None:
-        self.kept[key] = json.dumps(value)
+        self.values[key] = json.dumps(value)
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of it."""
+    """The result of one case."""
 
     user_sees: str
     started: int
@@ -111,9 +124,7 @@ class Seen:
 
 
 def sdk_way(base_url: str) -> Way:
-    """Return tasks as one writes them with the SDK."""
-    import cloudflare
-    from airflow.sdk import DAG, task
+    """Return the tasks as a user writes them with the SDK."""
 
     def client() -> Any:
         return cloudflare.Cloudflare(api_token="token", base_url=base_url, timeout=TIMEOUT)
@@ -138,12 +149,7 @@ def sdk_way(base_url: str) -> Way:
 
 
 def our_way() -> Way:
-    """Return tasks as one writes them with the provider."""
-    from airflow_provider_realtimekit.operators import (
-        RealtimeKitStartRecordingOperator,
-        RealtimeKitStopRecordingOperator,
-    )
-
+    """Return the tasks as a user writes them with this provider."""
     return Way(
         "ours",
         lambda **arguments: RealtimeKitStartRecordingOperator(task_id="start", retries=RETRIES, **arguments),
@@ -155,15 +161,13 @@ def our_way() -> Way:
 
 
 def run_with_retries(make: Callable[[], Any], death: str = "") -> tuple[str, Any]:
-    """Run a task as often as Airflow would; return what the user sees and the result."""
-    from airflow.exceptions import AirflowFailException
-
+    """Run a task with Airflow's retries; return what the user sees and the result."""
     store = Store()
     seen = ""
     for number in range(1, RETRIES + 2):
         ti = SimpleNamespace(try_number=number, max_tries=RETRIES, dag_id="dag", run_id="run", task_id="start")
         try:
-            with dying(death if number == 1 else ""):
+            with kill_worker(death if number == 1 else ""):
                 result = make().execute({"ti": ti, "task_state_store": store})
         except Crash:
             continue
@@ -178,10 +182,8 @@ def run_with_retries(make: Callable[[], Any], death: str = "") -> tuple[str, Any
 
 
 @contextmanager
-def dying(death: str) -> Iterator[None]:
-    """Kill the worker when it sends a start, before or after it gets to the server."""
-    import httpx
-
+def kill_worker(death: str) -> Iterator[None]:
+    """Kill the worker when it sends a start, before or after the server receives it."""
     send = httpx.Client.send
 
     def watched(client: httpx.Client, request: httpx.Request, **more: Any) -> httpx.Response:
@@ -195,8 +197,8 @@ def dying(death: str) -> Iterator[None]:
         yield
 
 
-def play(emulator: Any, way: Way, fault: dict[str, Any], death: str, several: bool) -> Seen:
-    """Run the DAG once, while one thing goes wrong, and count."""
+def run_case(emulator: Any, way: Way, fault: dict[str, Any], death: str, several: bool) -> Seen:
+    """Run the DAG once with one fault, and count the recordings."""
     emulator.reset()
     if fault:
         emulator.faults.add(operation="start", **fault)
@@ -205,7 +207,7 @@ def play(emulator: Any, way: Way, fault: dict[str, Any], death: str, several: bo
     emulator.faults.clear()
     if result is not None:
         way.stop(result["id"] if isinstance(result, dict) else result).execute({})
-    # What was given up may still take effect at the server.
+    # A request that timed out at the client may still take effect at the server.
     time.sleep(fault.get("delay", 0))
     recordings = emulator.world.recordings()
     running = [recording for recording in recordings if recording.stopped_at is None]
@@ -213,13 +215,13 @@ def play(emulator: Any, way: Way, fault: dict[str, Any], death: str, several: bo
 
 
 def rows(emulator: Any, ways: tuple[Way, ...]) -> Iterator[tuple[str, list[Seen]]]:
-    """Yield fault and moment, and what came of it each way, with one recording at a time and with several."""
+    """Yield fault, moment and the result of each way, with one recording at a time and with several."""
     for name, (moments, fields) in FAULTS.items():
         for moment in moments:
             is_death = name == "worker dies"
             fault = {"count": 1, "when": moment, **fields} if fields else {}
             cells = [
-                play(emulator, way, fault, moment if is_death else "", several)
+                run_case(emulator, way, fault, moment if is_death else "", several)
                 for several in (False, True)
                 for way in ways
             ]
@@ -231,7 +233,7 @@ def line(*cells: Any) -> str:
 
 
 def table(emulator: Any, ways: tuple[Way, ...]) -> Iterator[tuple[str, bool]]:
-    """Yield the lines of the table, and whether ours is right."""
+    """Yield the lines of the table, each with whether our result is right."""
     titles = [
         f"{way.name}{' (several)' if several else ''}: {part}"
         for several in (False, True)
@@ -246,16 +248,14 @@ def table(emulator: Any, ways: tuple[Way, ...]) -> Iterator[tuple[str, bool]]:
 
 
 def run() -> tuple[list[str], bool]:
-    """Run all of it; return the table's lines, and whether ours is right everywhere."""
-    from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
-
+    """Run all cases; return the table's lines, and whether all our results are right."""
     logging.disable(logging.CRITICAL)
-    # The meeting goes on all the while: only a stop ends a recording.
+    # The meeting never ends, so that only a stop ends a recording.
     with EmulatorServer(Settings(invoked_seconds=0.02, uploading_seconds=0.02, media="tiny")) as emulator:
         connection = json.loads(emulator.connection_json(**IDS))
         connection["extra"]["timeout"] = TIMEOUT
         os.environ["AIRFLOW_CONN_REALTIMEKIT_DEFAULT"] = json.dumps(connection)
-        with hurried_sdk():
+        with shorten_sdk_pauses():
             lines, rights = [], []
             for shown, is_right in table(emulator, (sdk_way(emulator.base_url), our_way())):
                 print(shown, flush=True)
@@ -265,37 +265,33 @@ def run() -> tuple[list[str], bool]:
 
 
 @contextmanager
-def hurried_sdk() -> Iterator[None]:
-    """Shorten the SDK's waits between its tries."""
-    from cloudflare import _base_client
-
-    clock = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / HURRY)})
+def shorten_sdk_pauses() -> Iterator[None]:
+    """Shorten the SDK's pauses between its retries."""
+    clock = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / SPEEDUP)})
     with mock.patch.object(_base_client, "time", clock):
         yield
 
 
 def main() -> int:
-    """Run, print, save."""
+    """Run all cases, print the table, and save it if wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", action="store_true", help="write the table to benchmarks/faults.md, too")
+    parser.add_argument("--save", action="store_true", help="also write the table to benchmarks/faults.md")
     options = parser.parse_args()
     lines, is_right = run()
     verdict = "Ours started one recording and stopped it in every case." if is_right else "Ours is wrong somewhere."
     print(f"\n{verdict}")
     if options.save:
-        text = f"# What becomes of a recording when its start goes wrong\n\n{introduction()}\n\n"
+        text = f"# Recordings whose start fails\n\n{introduction()}\n\n"
         Path(__file__).with_suffix(".md").write_text(text + "\n".join([*lines, "", verdict, ""]))
     return 0 if is_right else 1
 
 
 def introduction() -> str:
-    from importlib.metadata import version
-
     return (
         f"`python benchmarks/faults.py --save`, with cloudflare {version('cloudflare')} in plain `@task` functions "
         f"(“SDK”) and this provider's operators (“ours”), Airflow {version('apache-airflow')}, {RETRIES} retries, "
-        "one emulator. *started*: recordings that the server started; *go on*: those that nothing stopped when the "
-        "DAG had ended. *(several)*: with `allow_multiple_recordings`."
+        "one emulator. *started*: recordings that the server started; *still run*: those that nothing had stopped "
+        "when the DAG ended. *(several)*: with `allow_multiple_recordings`."
     )
 
 

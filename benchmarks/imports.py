@@ -1,4 +1,4 @@
-"""What importing a provider costs a DAG file, beside other providers and Cloudflare's own SDK.
+"""How long a DAG file needs to import this provider, other providers, and Cloudflare's own SDK.
 
 Prints, for each package, the milliseconds and modules that importing its operators, sensors and triggers adds
 over importing the base classes of ``airflow.sdk``: median of ten fresh interpreters each, all in one run.
@@ -45,7 +45,7 @@ PACKAGES = {
     "cloudflare": ("cloudflare",),
 }
 
-# What every DAG file with operators, sensors and deferral has imported already.
+# First imports what every DAG file with operators, sensors and deferral imports anyway.
 PROBE = """
 import importlib, json, sys, time
 from airflow.sdk import DAG, BaseOperator, BaseSensorOperator
@@ -69,7 +69,7 @@ def measure(python: str, modules: tuple[str, ...], home: str) -> tuple[float, in
 
 
 def make_environment(folder: Path) -> str:
-    """Install ours and the others, for this run only, and return the environment's Python."""
+    """Install all packages into a new environment for this run, and return its Python."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin" / "python")
     airflow = f"apache-airflow=={version('apache-airflow')}"
@@ -81,7 +81,7 @@ def make_environment(folder: Path) -> str:
 
 
 def compare(python: str, names: list[str]) -> dict[str, tuple[float, float, int]]:
-    """Measure all packages in turn, round by round, so that what the machine does meanwhile hits all alike."""
+    """Measure all packages in turn, round by round, so that other load on the machine affects all in the same way."""
     times: dict[str, list[float]] = {name: [] for name in names}
     added: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as home:
@@ -93,7 +93,7 @@ def compare(python: str, names: list[str]) -> dict[str, tuple[float, float, int]
 
 
 def main() -> int:
-    """Measure, print the table, and evaluate our own figure."""
+    """Measure, print the table, and compare our own figure with the limit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--here", action="store_true", help="measure only what is installed here")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,13 +1,13 @@
-"""What waiting for many recordings at once costs: the shared poller beside one GET per wait.
+"""The cost of waiting for many recordings at once: the shared poller, compared with one GET per wait.
 
-Three contenders wait for the same recordings of the local RealtimeKit, one after the other, each in a process of its
-own: the triggers of this provider; a GET per wait with aiohttp, as the best of today's providers do; a GET per wait
-with httpx. The latter two share one session among all waits. The recordings finish at random times.
+Three contenders wait for the same recordings of the emulator, one after the other, each in a process of its own: the
+triggers of this provider; a GET per wait with aiohttp, as the best of today's providers do; a GET per wait with httpx.
+The latter two share one session among all waits. The recordings finish at random times.
 
     pip install aiohttp matplotlib            # beside this package with its extra "emulator"; Airflow brings neither
     python benchmarks/waiting.py              # 100, 1,000 and 5,000 waits; about seven minutes
-    python benchmarks/waiting.py --quick      # 100 and 1,000, in more of a hurry; about three minutes
-    python benchmarks/waiting.py --save       # writes waiting.png and waiting.md beside this file, too
+    python benchmarks/waiting.py --quick      # 100 and 1,000, at larger scales; about three minutes
+    python benchmarks/waiting.py --save       # also writes waiting.png and waiting.md
 
 Time is scaled: at a scale of 6, the interval of 30 s is one of 5 s. How each figure is made:
 
@@ -66,7 +66,7 @@ SCALES = {100: 10.0, 1000: 6.0, 5000: 3.0}
 QUICK_SCALES = {100: 20.0, 1000: 12.0}
 # httpx takes longer for a round of 1,000 GETs than a shorter interval lasts.
 OWN_SCALES = {(1000, HTTPX): 2.0}
-# With 5,000 it does at any scale: one round takes minutes, and a longer run would show nothing more.
+# With 5,000 waits it does so at any scale: one round takes minutes, and a longer run would show nothing more.
 OWN_MINUTES = {(5000, HTTPX): 1.0}
 TICK = 0.02
 ENDED = {"UPLOADED", "ERRORED"}
@@ -77,7 +77,7 @@ WaitFor = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Job:
-    """What a contender has to do; seconds are true ones."""
+    """The task of a contender; seconds are not scaled."""
 
     contender: str
     base_url: str
@@ -94,7 +94,7 @@ class Job:
 
 @dataclass
 class Measured:
-    """What a contender measured of itself; seconds are true ones."""
+    """What a contender measured of itself; seconds are not scaled."""
 
     ended: dict[str, float] = field(default_factory=dict)
     errors: int = 0
@@ -124,7 +124,7 @@ class Row:
     errors: int
 
 
-# The contenders, each in a process of its own
+# The contenders, each in a process of its own, which imports only what its contender needs: memory is measured.
 
 
 @asynccontextmanager
@@ -171,7 +171,7 @@ async def aiohttp_each(job: Job, seen: Measured) -> Any:
 async def httpx_each(job: Job, seen: Measured) -> Any:
     import httpx
 
-    # To wait for one of the hundred connections is not an error of the server.
+    # No timeout for the pool: a wait for one of its hundred connections is not an error of the server.
     timeout = httpx.Timeout(60.0, pool=None)
     async with httpx.AsyncClient(headers={"Authorization": "Bearer token"}, timeout=timeout) as client:
 
@@ -199,7 +199,7 @@ CONTENDERS = {OURS: shared_poller, AIOHTTP: aiohttp_each, HTTPX: httpx_each}
 
 
 async def contend(job: Job, ready: Callable[[], None], answer: Callable[[Measured], None]) -> None:
-    """Warm up, report that, wait for all recordings on the word go, and report the figures."""
+    """Warm up, call ``ready``, which blocks until the start, wait for all recordings, and report the figures."""
     seen = Measured()
     async with CONTENDERS[job.contender](job, seen) as wait_for:
         await wait_for(job.warm_up)
@@ -229,7 +229,7 @@ async def start_all(job: Job, wait_for: WaitFor, seen: Measured) -> list[asyncio
 
 
 async def tick(seen: Measured) -> None:
-    """Note how late and how busy the loop is, and once a second how large the process is."""
+    """Measure how late and how busy the loop is, and once a second the size of the process."""
     ticks = 0
     while True:
         began, cpu = time.monotonic(), time.thread_time()
@@ -247,7 +247,7 @@ def rss() -> int:
 
 
 def pose_as_triggerer() -> None:
-    """Load what a triggerer has loaded, because the garbage collector walks it all, and log as a triggerer does."""
+    """Load the modules of a triggerer, whose objects make garbage collections longer, and log as a triggerer does."""
     import airflow.jobs.triggerer_job_runner  # noqa: F401
     from airflow.sdk.log import configure_logging
 
@@ -349,7 +349,7 @@ def contender_process(home: str, base_url: str) -> Iterator[subprocess.Popen[str
 
 @contextmanager
 def time_limit(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
-    """End a contender whose loop is so far behind that it does not end by itself."""
+    """Kill a contender whose loop is so late that it does not end in time."""
     timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:
@@ -374,7 +374,7 @@ def read_answer(process: subprocess.Popen[str]) -> str:
 
 
 def finish_at_random(server: Emulator, job: Job, share: float) -> dict[str, float]:
-    """Finish a share of the recordings during the run, early enough to be noticed, and return when each finished."""
+    """Finish a share of the recordings during the run, early enough for a poll, and return when each finished."""
     chance = random.Random(len(job.waits))
     chosen = chance.sample(job.waits, round(share * len(job.waits)))
     span = job.seconds - 1.5 * job.interval
@@ -509,8 +509,8 @@ def main() -> int:
     scales = QUICK_SCALES if options.quick else SCALES
     sizes = [size for size in scales if size in (options.waits or scales)]
     about = (
-        f"A poll every {INTERVAL:g} s, {options.minutes:g} minutes a run, {options.finish:.0%} of the recordings finish"
-        " in it. Times are scaled back: see the head of waiting.py for how."
+        f"A poll every {INTERVAL:g} s, {options.minutes:g} minutes a run, in which {options.finish:.0%} of the "
+        "recordings finish. Times are scaled back to real time, as the docstring of waiting.py describes."
     )
     print(f"{about}\n\n{HEAD}", flush=True)
     rows: list[Row] = []

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 DAILY = CronDataIntervalTimetable("@daily", timezone="UTC")
 START_DATE = datetime(2026, 11, 14, tzinfo=UTC)
 
-# Expressions for templates. A run that somebody triggers without a date has no interval: then it is the last 24 hours.
+# Expressions for templates. A run that a user triggers without a date has no interval, and uses the last 24 hours.
 END = "(dag_run.data_interval_end or dag_run.run_after)"
 BEGIN = "(dag_run.data_interval_start or dag_run.run_after - macros.timedelta(days=1))"
 LIST_AT = f"{END} + macros.timedelta(minutes=15 if dag_run.data_interval_end else 0)"
@@ -122,7 +122,7 @@ def uploaded_id(recording: dict[str, Any]) -> str:
 
 
 def is_archived(destination: str, recording_id: str, invoked_time: datetime | None, files: int = 1) -> bool:
-    """Return whether the archive has at least so many files of a recording.
+    """Return whether the archive has at least ``files`` files of a recording.
 
     :param invoked_time: when the recording was invoked; without it, no folder is the recording's
     """

@@ -28,7 +28,7 @@ from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
 
 # Airflow puts the root of a DAG bundle on sys.path, and no folder below it. With this line, the package beside this
-# file is found wherever the folder lies.
+# file is found in any folder.
 sys.path.append(str(Path(__file__).parent))
 
 from realtimekit_report.drawing import draw_contact_sheet, draw_waveform
@@ -53,7 +53,7 @@ FILE = "{{ ti.xcom_pull('download')['files'][0]['path'] }}"
 
 @task
 def contact_sheet(path: str) -> None:
-    """Draw frames of the whole recording onto one picture."""
+    """Draw frames of the complete recording onto one picture."""
     process_file(path, CONTACT_SHEET, draw_contact_sheet)
 
 
@@ -98,7 +98,7 @@ def example_record_meeting() -> None:
     start = RealtimeKitStartRecordingOperator(
         task_id="start_recording",
         meeting_id="{{ params.meeting_id }}",
-        # If nobody stops the recording, it ends by itself ten minutes late. The API allows 86,400 seconds at most.
+        # A recording that nobody stops ends ten minutes late. The API allows 86,400 seconds at most.
         max_seconds="{{ [params.minutes * 60 + 600, 86400] | min | int }}",
         file_name_prefix="{{ dag.dag_id }}",
     )

@@ -1,4 +1,4 @@
-"""Record a meeting while some work runs, and stop recording however the work ends.
+"""Record a meeting while some work runs, and stop recording after its success or failure.
 
 *Shows* a start as *setup* and a stop as its *teardown*: Airflow runs the stop when the work has ended, also when it has
 failed, and clears both together with the work.
@@ -39,7 +39,7 @@ def example_setup_teardown() -> None:
     start = RealtimeKitStartRecordingOperator(
         task_id="start_recording",
         meeting_id="{{ params.meeting_id }}",
-        # If even the stop fails, the recording ends by itself after two hours.
+        # If the stop fails, too, the recording ends after two hours.
         max_seconds=7200,
     )
     stop = RealtimeKitStopRecordingOperator(

@@ -4,7 +4,7 @@
 several files, and a task that is mapped over them.
 
 *Needs* a connection `realtimekit_default`, and `pip install 'airflow-provider-realtimekit[examples]'` for the page.
-Somebody must be in the meeting when the recording starts.
+The meeting needs a participant when the recording starts.
 
 *Run it* by triggering the DAG with the id of a meeting. Copy the whole folder of this file into your DAGs folder.
 """
@@ -27,7 +27,7 @@ from airflow_provider_realtimekit.operators import (
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
 
 # Airflow puts the root of a DAG bundle on sys.path, and no folder below it. With this line, the package beside this
-# file is found wherever the folder lies.
+# file is found in any folder.
 sys.path.append(str(Path(__file__).parent))
 
 from realtimekit_report.object_storage import process_file
@@ -82,7 +82,7 @@ def example_track_recording() -> None:
     start = RealtimeKitStartTrackRecordingOperator(
         task_id="start_tracks",
         meeting_id="{{ params.meeting_id }}",
-        # If nobody stops the recording, it ends by itself ten minutes late. The API allows 86,400 seconds at most.
+        # A recording that nobody stops ends ten minutes late. The API allows 86,400 seconds at most.
         max_seconds="{{ [params.minutes * 60 + 600, 86400] | min | int }}",
     )
     meeting_runs = DateTimeSensorAsync(

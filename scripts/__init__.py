@@ -1,1 +1,1 @@
-"""What stands behind `make demo`, `make ui` and the system tests: Airflow and the emulator as processes."""
+"""Airflow and the emulator as processes, for `make demo`, `make ui` and the system tests."""

@@ -1,4 +1,4 @@
-"""Settings and environment of a local Airflow: quick, on the loopback, deaf to the caller's own Airflow."""
+"""Settings and environment of a local Airflow: quick, on loopback, and not configured by the caller's own Airflow."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
-# Below those that Linux and macOS give to outgoing connections.
+# Linux and macOS use higher ports for outgoing connections.
 PORTS = range(20_000, 32_000)
 Settings = dict[str, dict[str, str]]
 
-# Airflow's defaults suit a cluster; these suit one person who waits in front of it.
+# Airflow's defaults are for a cluster. These intervals are shorter, for one person who waits for the result.
 QUICK: Settings = {
     "scheduler": {
         "job_heartbeat_sec": "2",
@@ -42,7 +42,7 @@ QUICK: Settings = {
 
 
 def find_free_port() -> int:
-    """Give a loopback port that is free, and that no outgoing connection takes before Airflow listens on it."""
+    """Return a free loopback port that no outgoing connection uses before Airflow listens on it."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):
@@ -51,7 +51,7 @@ def find_free_port() -> int:
 
 
 def make_settings(dags: Path, port: int, parallelism: int) -> Settings:
-    """Give what `airflow.cfg` must hold for an Airflow that serves on `port`."""
+    """Return the settings for the `airflow.cfg` of an Airflow that listens on `port`."""
     url = f"http://{HOST}:{port}"
     fixed: Settings = {
         "core": {
@@ -74,21 +74,22 @@ def make_settings(dags: Path, port: int, parallelism: int) -> Settings:
 
 
 def write_config(path: Path, settings: Settings) -> None:
-    """Write `airflow.cfg`, readable by its owner only: it holds the keys of this Airflow."""
+    """Write `airflow.cfg`, readable by its owner only."""
     parser = configparser.RawConfigParser()
     parser.read_dict({name: _escaped(options) for name, options in settings.items()})
+    # The file holds the keys of this Airflow.
     path.touch(mode=0o600)
     with path.open("w") as file:
         parser.write(file)
 
 
 def make_environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment of Airflow's processes: the caller's less what would reach it, plus `extra`."""
+    """Return the environment of Airflow's processes: the caller's without settings of another Airflow, and `extra`."""
     inherited = {name: value for name, value in os.environ.items() if not _is_foreign(name)}
     own = {
         "AIRFLOW_HOME": str(home),
         "NO_COLOR": "1",
-        # A proxy has no way to this machine's loopback.
+        # A proxy cannot connect to this machine's loopback.
         "NO_PROXY": "*",
         "no_proxy": "*",
         "PYTHONUNBUFFERED": "1",
@@ -103,5 +104,5 @@ def _escaped(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_foreign(name: str) -> bool:
-    """Whether a variable configures another Airflow, or tells Airflow that pytest runs it."""
+    """Return whether a variable configures another Airflow, or makes Airflow think that pytest runs it."""
     return name.startswith(("AIRFLOW_", "_AIRFLOW_", "PYTEST_"))

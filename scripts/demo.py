@@ -18,7 +18,7 @@ FOLDER = Path(".demo")
 
 
 def main() -> int:
-    """Run the demo; gives the exit code."""
+    """Run the demo, and return the exit code."""
     _catch_signals()
     parser = argparse.ArgumentParser(description="Record a meeting with real Airflow and an emulated RealtimeKit.")
     parser.add_argument("--stay", action="store_true", help="keep Airflow up until Ctrl-C")
@@ -29,14 +29,14 @@ def main() -> int:
 
 
 def _run(stay: bool, folder: Path) -> int:
-    # Only now, so that a signal during these imports ends the demo without a traceback.
+    # Imported here: main() has set the signal handlers, so a signal during these imports shows no traceback.
     import httpx
 
     from scripts.demo_run import Demo
     from scripts.processes import ProcessDiedError, signals_held
-    from scripts.progress import Teller
+    from scripts.progress import ProgressPrinter
 
-    demo = Demo(Teller(), folder)
+    demo = Demo(ProgressPrinter(), folder)
     try:
         return 0 if demo.run(stay) else 1
     except (httpx.HTTPError, ProcessDiedError, OSError) as error:
@@ -51,18 +51,18 @@ def _run(stay: bool, folder: Path) -> int:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second demo out of the same folder."""
+    """Lock the folder, and exit if another demo has locked it."""
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SystemExit(f"A demo is running in {folder} already.") from None
+            raise SystemExit(f"A demo is already running in {folder}. Stop it, or use --folder.") from None
         yield
 
 
 def _catch_signals() -> None:
-    # Those too that a shell has ignored for what it runs in the background; only nohup is obeyed.
+    # A shell makes background processes ignore SIGINT, which is undone here. A SIGHUP that nohup ignores stays ignored.
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""Airflow as it is run on a cluster: Celery workers, Redis, PostgreSQL, two triggerers, all on this machine."""
+"""Airflow as on a cluster, but on this machine: Celery workers, Redis, PostgreSQL and two triggerers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
 SLOTS = 16
 
-# Airflow notices within half a minute, not after five, that a process is gone.
-WATCHFUL: Settings = {
+# Airflow notices a dead process within half a minute. With its defaults it needs five minutes.
+QUICK_DETECTION: Settings = {
     "scheduler": {
         "task_instance_heartbeat_timeout": "30",
         "task_instance_heartbeat_timeout_detection_interval": "3",
         "scheduler_health_check_threshold": "20",
         "orphaned_tasks_check_interval": "10",
-        # A worker that dies takes along what it had fetched and not begun.
+        # Tasks that a worker had fetched but not begun are lost when it dies, and are queued again after this time.
         "task_queued_timeout": "60",
         "task_queued_timeout_check_interval": "5",
         "num_stuck_in_queued_retries": "10",
@@ -38,7 +38,7 @@ WATCHFUL: Settings = {
 
 
 class PostgresAirflow(LocalAirflow):
-    """Airflow with a PostgreSQL of its own for its database, as for many tasks side by side and for backfills."""
+    """Airflow with its database in PostgreSQL, which parallel tasks and backfills need."""
 
     def __init__(
         self, home: Path, dags: Path, services: Services, *, environment: Mapping[str, str], parallelism: int
@@ -54,14 +54,14 @@ class PostgresAirflow(LocalAirflow):
                 "sql_alchemy_conn_async": f"postgresql+asyncpg://{database}",
             },
         }
-        return merged(super()._settings(port), postgres)
+        return merge_settings(super()._settings(port), postgres)
 
     def _make_database(self) -> None:
         self._migrate()
 
 
 class DistributedAirflow(PostgresAirflow):
-    """Airflow on Celery; a component is ended and started again by name, as a supervisor would."""
+    """Airflow on Celery, whose components can be ended and started again by name."""
 
     components = {name: command for name, command in COMPONENTS.items() if name != "triggerer"} | {
         **dict.fromkeys(TRIGGERERS, COMPONENTS["triggerer"]),
@@ -73,19 +73,19 @@ class DistributedAirflow(PostgresAirflow):
         self._log_starts: dict[str, int] = {}
 
     def start_component(self, name: str) -> None:
-        """Start one component (again), workers under their own name."""
+        """Start one component (again); a worker gets its name as its host name."""
         log = self._children.log(name)
         self._log_starts[name] = log.stat().st_size if log.exists() else 0
         own = ["--celery-hostname", name, "--pid", str(self.home / f"{name}.pid")] if name in WORKERS else []
         self._run(name, [*self.components[name], *own])
 
     def kill(self, name: str) -> None:
-        """End one component with all its descendants by SIGKILL, as when its machine is gone."""
+        """End one component and all its descendants by SIGKILL, as if its machine had failed."""
         self.stop_component(name, grace=0)
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:
-        """Let components stand still for a while, as when a virtual machine is moved."""
+        """Suspend components during the block, as happens when a virtual machine is moved."""
         processes = self.processes(*names)
         try:
             for process in processes:
@@ -98,13 +98,13 @@ class DistributedAirflow(PostgresAirflow):
                     process.resume()
 
     def wait_healthy(self, timeout: float = 300.0) -> None:
-        """Wait until every part of Airflow says that it is healthy, and both workers take tasks."""
+        """Wait until every part of Airflow reports itself healthy, and both workers accept tasks."""
         super().wait_healthy(timeout)
         for name in WORKERS:
             self.wait_ready(name)
 
     def wait_ready(self, worker: str, timeout: float = 120.0) -> None:
-        """Wait until a worker that was started says that it takes tasks."""
+        """Wait until a worker that was started logs that it accepts tasks."""
 
         def is_ready() -> bool:
             with self._children.log(worker).open("rb") as log:
@@ -118,7 +118,7 @@ class DistributedAirflow(PostgresAirflow):
             "core": {
                 "executor": "CeleryExecutor",
                 "max_active_tasks_per_dag": "200",
-                # Each component has a name for its host, from its environment, as if on a machine of its own.
+                # getpass.getuser reads LOGNAME, so that each component has a host name of its own.
                 "hostname_callable": "getpass.getuser",
             },
             "celery": {
@@ -126,16 +126,16 @@ class DistributedAirflow(PostgresAirflow):
                 "result_backend": f"db+postgresql+psycopg2://{self._services.database}",
                 "worker_concurrency": str(SLOTS),
             },
-            # As long as the longest task; Airflow, not Redis, is to notice that a worker is gone.
+            # Longer than any task, so that Redis does not deliver a task again: Airflow handles the loss of a worker.
             "celery_broker_transport_options": {"visibility_timeout": "86400"},
         }
-        return merged(super()._settings(port), WATCHFUL, celery)
+        return merge_settings(super()._settings(port), QUICK_DETECTION, celery)
 
     def _own_environment(self, name: str) -> dict[str, str]:
         return {"LOGNAME": name}
 
 
-def merged(*layers: Settings) -> Settings:
-    """Lay settings one over the other."""
+def merge_settings(*layers: Settings) -> Settings:
+    """Merge settings; later ones win."""
     names = {name for layer in layers for name in layer}
     return {name: {key: value for layer in layers for key, value in layer.get(name, {}).items()} for name in names}

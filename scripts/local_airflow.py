@@ -1,4 +1,4 @@
-"""Real Airflow on this machine: its four components as processes, an embedded database, a REST client."""
+"""Real Airflow on this machine: its four components as processes, with SQLite and a REST client."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from scripts.airflow_api import AirflowApi
 from scripts.airflow_config import HOST, Settings, find_free_port, make_environment, make_settings, write_config
-from scripts.processes import Children, ProcessDiedError, title
+from scripts.processes import Children, ProcessDiedError, Server, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,30 +18,34 @@ if TYPE_CHECKING:
 
     import psutil
 
-# The logs are read from the disk they are written to: `--skip-serve-logs` saves two servers.
+# All components read the logs from the same disk, so the two servers that would serve them are not needed.
 COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "api-server": ["api-server"],
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-RUN_ENDS = {"success", "failed"}
-TASK_ENDS = {"success", "failed", "upstream_failed", "skipped", "removed"}
-LOOK_AGAIN_SECONDS = 0.2
+FINAL_RUN_STATES = {"success", "failed"}
+FINAL_TASK_STATES = {"success", "failed", "upstream_failed", "skipped", "removed"}
+CHECK_INTERVAL = 0.2
 
 
 class UnexpectedEndError(RuntimeError):
-    """A task ended otherwise than it was to."""
+    """A task ended in another state than the expected one."""
 
 
-class LocalAirflow:
-    """Airflow in `home`, which is emptied of an earlier database and configuration when it starts.
+class LocalAirflow(Server):
+    """A real Airflow in a folder. Each start begins with a new database and configuration.
 
-    `airflow standalone` is not used, since its children outlive it. `environment` is added to that of all
-    components: connections, or settings as `AIRFLOW__…`. `empty_database` names a file in which the migrated,
-    empty database is kept for the next start; it serves one version of Airflow only.
+    :param home: the folder
+    :param dags: the folder of the DAG files
+    :param environment: variables for all components: connections, or settings as `AIRFLOW__…`
+    :param empty_database: a file that stores the migrated, empty database for the next start; it is valid for one
+        version of Airflow only
+    :param parallelism: how many tasks run at once
     """
 
+    # The children of `airflow standalone` survive it, so each component is started separately.
     components: Mapping[str, Sequence[str]] = COMPONENTS
 
     def __init__(
@@ -62,18 +66,6 @@ class LocalAirflow:
         self._api: AirflowApi | None = None
         self._children = Children(self.home)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-            self.wait_healthy()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
-
     @property
     def api(self) -> AirflowApi:
         """The REST client."""
@@ -81,8 +73,8 @@ class LocalAirflow:
             self._api = AirflowApi(self.url)
         return self._api
 
-    def start(self) -> None:
-        """Make the database and start all components; they are not ready yet when this returns."""
+    def start_and_wait(self) -> None:
+        """Create the database, start all components, and wait until they are healthy."""
         port = find_free_port()
         self.url = f"http://{HOST}:{port}"
         self._clear_home()
@@ -90,68 +82,71 @@ class LocalAirflow:
         self._make_database()
         for name in self.components:
             self.start_component(name)
+        self.wait_healthy()
 
     def start_component(self, name: str) -> None:
         """Start one component (again)."""
         self._run(name, self.components[name])
 
     def stop_component(self, name: str, grace: float = 5.0) -> None:
-        """End one component with all its descendants; at once and without warning if `grace` is 0."""
+        """End one component and all its descendants; with SIGKILL at once if `grace` is 0."""
         self._children.stop(name, grace=grace)
 
     def wait_healthy(self, timeout: float = 240.0) -> None:
-        """Wait until every part of Airflow says that it is healthy, and can run tasks without delay."""
+        """Wait until every part of Airflow reports itself healthy, and can run tasks without delay."""
         self.wait_for(lambda: not self.api.unhealthy(), "Airflow is healthy", timeout)
         self.api.warm_up()
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
-        """Wait until the DAG processor has stored a DAG; says why not if a DAG file cannot be imported."""
+        """Wait until the DAG processor has stored a DAG; the error at a timeout shows the import errors."""
         try:
             self.wait_for(lambda: self.api.has_dag(dag_id), f"the DAG {dag_id} is known", timeout)
         except TimeoutError as error:
             raise TimeoutError("\n".join([str(error), *self.api.import_errors()])) from None
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
-        """Wait until a condition holds, as long as all components live."""
+        """Wait until a condition holds; raise `ProcessDiedError` if a component ends meanwhile."""
         deadline = time.monotonic() + timeout
         while not condition():
             self.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {timeout:g} s: {what}")
-            time.sleep(LOOK_AGAIN_SECONDS)
+            time.sleep(CHECK_INTERVAL)
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 120.0) -> str:
-        """Wait until a run has ended; gives its state."""
-        self.wait_for(lambda: self.api.dag_run(dag_id, run_id)["state"] in RUN_ENDS, f"the end of {run_id}", timeout)
+        """Wait until a run has ended, and return its state."""
+        self.wait_for(
+            lambda: self.api.dag_run(dag_id, run_id)["state"] in FINAL_RUN_STATES, f"the end of {run_id}", timeout
+        )
         return str(self.api.dag_run(dag_id, run_id)["state"])
 
     def wait_for_task(self, dag_id: str, run_id: str, task_id: str, state: str, timeout: float = 60.0) -> None:
-        """Wait until a task is in a state; raises `UnexpectedEndError` once it has ended in another one."""
+        """Wait until a task is in a state; raise `UnexpectedEndError` if it ends in another one."""
 
-        def is_there() -> bool:
+        def has_state() -> bool:
             instance = self.api.task_instance(dag_id, run_id, task_id)
-            if instance["state"] != state and instance["state"] in TASK_ENDS:
+            if instance["state"] != state and instance["state"] in FINAL_TASK_STATES:
                 log = self.api.task_log(dag_id, run_id, task_id, max(1, instance["try_number"]))
                 raise UnexpectedEndError("\n".join([f"{task_id} is {instance['state']}, not {state}", *log]))
             return bool(instance["state"] == state)
 
-        self.wait_for(is_there, f"{task_id} is {state}", timeout)
+        self.wait_for(has_state, f"{task_id} is {state}", timeout)
 
     def check(self) -> None:
-        """Raise `ProcessDiedError` if a component has ended by itself."""
+        """Raise `ProcessDiedError` if a component has ended."""
         self._children.check()
 
     def processes(self, *components: str) -> list[psutil.Process]:
-        """Give the living processes of the named components, or of all, with all their descendants."""
+        """Return the running processes of the named components, or of all, with all their descendants."""
         return self._children.processes(*components)
 
     def task_processes(self, dag_id: str, run_id: str, task_id: str) -> list[psutil.Process]:
-        """Give the processes that are at work on a task; they carry its id in their title (not on macOS)."""
+        """Return the processes that run a task. They are found by the task's id in their title (not on macOS)."""
         instance_id = self.api.task_instance(dag_id, run_id, task_id)["id"]
         return [process for process in self.processes("scheduler") if instance_id in title(process)]
 
     def stop(self, grace: float = 5.0) -> None:
-        """End everything that was started; may be called at any time, and more than once."""
+        """End everything that was started. May be called at any time and repeatedly."""
         if self._api is not None:
             self._api.close()
             self._api = None
@@ -175,7 +170,7 @@ class LocalAirflow:
             return
         self._migrate()
         if self._empty_database:
-            _copy_whole(database, self._empty_database)
+            _copy_atomically(database, self._empty_database)
 
     def _migrate(self) -> None:
         self._run("db-migrate", ["db", "migrate"])
@@ -187,13 +182,13 @@ class LocalAirflow:
         self._children.start(name, [sys.executable, "-m", "airflow", *arguments], environment)
 
     def _own_environment(self, name: str) -> dict[str, str]:
-        """Give what one component's environment has beside that of all."""
+        """Return the variables that only this component gets."""
         return {}
 
 
-def _copy_whole(source: Path, target: Path) -> None:
-    """Copy a file so that the target is never seen half-written."""
+def _copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file so that no process sees an incomplete target."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.copyfile(source, half)
-    half.replace(target)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)

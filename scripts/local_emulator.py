@@ -6,12 +6,12 @@ import json
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from scripts.airflow_config import HOST, find_free_port, make_environment
-from scripts.processes import Children
+from scripts.processes import Children, Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"listens on (http://[^\s/]+)(\S*)\n")
 START_SECONDS = 30.0
-LOOK_AGAIN_SECONDS = 0.05
+CHECK_INTERVAL = 0.05
 
 
-class LocalEmulator:
-    """A RealtimeKit on a free port of the loopback; `arguments` are those of its command line."""
+class LocalEmulator(Server):
+    """An emulator on a free loopback port, with these arguments of its command line."""
 
     def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
         self.base_url = ""
@@ -33,19 +33,8 @@ class LocalEmulator:
         self._arguments = arguments
         self._children = Children(self._folder)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start the emulator, and wait until it says where it listens."""
+    def start_and_wait(self) -> None:
+        """Start the emulator, and wait until it prints its address."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._children.log("emulator").unlink(missing_ok=True)
         module = "airflow_provider_realtimekit.emulator"
@@ -56,16 +45,16 @@ class LocalEmulator:
         self.control.base_url = httpx.URL(f"{root}/_emulator/")
 
     def interrupt(self) -> None:
-        """End the emulator until it is started again, on the same port; with `--state` it then goes on."""
+        """End the emulator. It can be started again on the same port; with `--state` it still has its recordings."""
         self._children.stop()
 
     def stop(self) -> None:
-        """End the emulator; may be called at any time, and more than once."""
+        """End the emulator. May be called at any time and repeatedly."""
         self.control.close()
         self._children.stop()
 
     def connection(self, account_id: str, app_id: str, token: str) -> str:
-        """Give the Airflow Connection to this emulator, as `AIRFLOW_CONN_…` holds it."""
+        """Return the Airflow connection to this emulator as JSON, for a variable `AIRFLOW_CONN_…`."""
         fields: dict[str, Any] = {
             "conn_type": "realtimekit",
             "host": self.base_url,
@@ -80,6 +69,6 @@ class LocalEmulator:
         while not (found := ADDRESS.search(self._children.log("emulator").read_text())):
             self._children.check()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the emulator did not say within {START_SECONDS:g} s where it listens")
-            time.sleep(LOOK_AGAIN_SECONDS)
+                raise TimeoutError(f"the emulator did not print its address within {START_SECONDS:g} s")
+            time.sleep(CHECK_INTERVAL)
         return found[1], found[2]

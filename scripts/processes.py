@@ -1,7 +1,7 @@
-"""Child processes that are sure to end, with everything that they started.
+"""Child processes that are certain to end, together with every process that they started.
 
-Each child leads a session of its own, by which a process is found again whose parent has died. A guard, a
-child too, ends them all if this process is killed without a chance to do so.
+Each child leads a session of its own, so that its descendants are found even if their parent has died. A guard
+process ends them all if this process is killed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
@@ -23,21 +23,19 @@ if TYPE_CHECKING:
     from types import FrameType
 
 HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOOK_AGAIN_SECONDS = 0.05
-# After SIGKILL only the kernel can be late.
+CHECK_INTERVAL = 0.05
+# A process ends after SIGKILL as soon as the kernel gets to it.
 KERNEL_SECONDS = 20.0
 
 
 class ProcessDiedError(RuntimeError):
-    """A child ended although it was to stay."""
+    """A child ended that should have gone on running."""
 
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended.
-
-    Without it, a child between its start and its entry in the books could be left behind.
-    """
+    """Delay SIGINT, SIGTERM and SIGHUP until the block has ended."""
+    # A signal between the start of a child and its registration would leave the child running.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -56,6 +54,29 @@ def signals_held() -> Iterator[None]:
             signal.raise_signal(waiting[0])
 
 
+class Server:
+    """Something that runs during a `with` block; it is also stopped if its start fails."""
+
+    def start_and_wait(self) -> None:
+        """Start it, and wait until it answers."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Stop it. May be called at any time and repeatedly."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start_and_wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
 class Children:
     """Long-running children by name, whose output goes to `<name>.log` in one folder."""
 
@@ -65,7 +86,7 @@ class Children:
         self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start `command` in the folder, with just this environment."""
+        """Start `command` in the folder, with only this environment."""
         with signals_held(), self.log(name).open("ab") as log:
             leader = subprocess.Popen(
                 command,
@@ -77,47 +98,47 @@ class Children:
                 start_new_session=True,
             )
             self._leaders[name] = leader
-            self._tell_guard(leader.pid)
+            self._register_with_guard(leader.pid)
 
     def log(self, name: str) -> Path:
-        """Where the output of one child goes."""
+        """Return the file with the output of one child."""
         return self._folder / f"{name}.log"
 
     def log_tail(self, name: str, lines: int = 20) -> str:
-        """Give the last lines that one child wrote."""
+        """Return the last lines of one child's output."""
         return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-lines:])
 
     def check(self) -> None:
-        """Raise `ProcessDiedError` if a child has ended, with the end of its output."""
+        """Raise `ProcessDiedError` if a child has ended. The message shows the end of its output."""
         for name, leader in self._leaders.items():
-            if not _lives(leader.pid):
+            if not _is_alive(leader.pid):
                 raise ProcessDiedError(f"{name} has ended. The end of {self.log(name)}:\n{self.log_tail(name)}")
 
     def wait(self, name: str) -> int:
-        """Wait until one child ends by itself; gives its exit code."""
+        """Wait until one child ends, and return its exit code."""
         leader = self._leaders[name]
-        while _lives(leader.pid):
-            time.sleep(LOOK_AGAIN_SECONDS)
+        while _is_alive(leader.pid):
+            time.sleep(CHECK_INTERVAL)
         self.stop(name, grace=0)
         return leader.returncode
 
     def processes(self, *names: str) -> list[psutil.Process]:
-        """Give the living processes of the named children, or of all, with all that descend from them."""
-        return find_families({self._leaders[name].pid for name in names or self._leaders})
+        """Return the running processes of the named children, or of all, with all their descendants."""
+        return find_process_trees({self._leaders[name].pid for name in names or self._leaders})
 
     def stop(self, *names: str, grace: float = 5.0) -> None:
-        """End the named children, or all, with their descendants: SIGTERM, after `grace` seconds SIGKILL."""
+        """End the named children, or all, and their descendants: SIGTERM, and SIGKILL after `grace` seconds."""
         with signals_held():
             ending = [self._leaders[name] for name in names or self._leaders]
-            end_families({leader.pid for leader in ending}, grace)
-            # Reaped only now: until then its number, which is its session's, cannot pass to a stranger.
+            end_process_trees({leader.pid for leader in ending}, grace)
+            # Reaped last: until then the system gives the child's id, which is also the session's, to no other process.
             for leader in ending:
                 leader.wait()
             self._leaders = {name: leader for name, leader in self._leaders.items() if leader not in ending}
             if not self._leaders:
-                self._dismiss_guard()
+                self._end_guard()
 
-    def _tell_guard(self, pid: int) -> None:
+    def _register_with_guard(self, pid: int) -> None:
         if self._guard is None:
             self._guard = subprocess.Popen(
                 [sys.executable, __file__], stdin=subprocess.PIPE, start_new_session=True, bufsize=0
@@ -125,42 +146,46 @@ class Children:
         if self._guard.stdin:
             self._guard.stdin.write(f"{pid}\n".encode())
 
-    def _dismiss_guard(self) -> None:
+    def _end_guard(self) -> None:
         if self._guard and self._guard.stdin:
             self._guard.stdin.close()
             self._guard.wait()
         self._guard = None
 
 
-def find_families(leaders: set[int]) -> list[psutil.Process]:
-    """Give the living processes of these leaders' sessions, and their descendants in whatever session."""
-    living = {process.pid: process for process in psutil.process_iter() if _runs(process)}
-    parents = {pid: _parent(process) for pid, process in living.items()}
-    family = {pid for pid in living if pid in leaders or _session(pid) in leaders}
-    while more := {pid for pid, parent in parents.items() if parent in family and pid not in family}:
-        family |= more
-    return [living[pid] for pid in sorted(family)]
+def find_process_trees(leaders: set[int]) -> list[psutil.Process]:
+    """Return the running processes in the sessions of these leaders, and all their descendants in any session."""
+    alive = {process.pid: process for process in psutil.process_iter() if _is_running(process)}
+    parents = {pid: _parent(process) for pid, process in alive.items()}
+    found = {pid for pid in alive if pid in leaders or _session(pid) in leaders}
+    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
+        found |= more
+    return [alive[pid] for pid in sorted(found)]
 
 
-def end_families(leaders: set[int], grace: float) -> None:
-    """End all that `find_families` finds or has found: SIGTERM first, SIGKILL after `grace` seconds."""
+def end_process_trees(leaders: set[int], grace: float) -> None:
+    """End the processes that `find_process_trees` returns: SIGTERM first, and SIGKILL after `grace` seconds.
+
+    :raises RuntimeError: if a process does not end after SIGKILL
+    """
+    # A process stays known when its parent has ended, by which it was found.
     known: set[psutil.Process] = set()
-    asked: set[psutil.Process] = set()
+    terminated: set[psutil.Process] = set()
     start = time.monotonic()
-    while known := {process for process in known.union(find_families(leaders)) if _runs(process)}:
+    while known := {process for process in known.union(find_process_trees(leaders)) if _is_running(process)}:
         late = time.monotonic() - start - grace
         if late > KERNEL_SECONDS:
             raise RuntimeError(f"these processes cannot be ended: {sorted(process.pid for process in known)}")
         _signal(
-            known - asked if late < 0 else known,
+            known - terminated if late < 0 else known,
             psutil.Process.terminate if late < 0 else psutil.Process.kill,
         )
-        asked |= known
-        time.sleep(LOOK_AGAIN_SECONDS)
+        terminated |= known
+        time.sleep(CHECK_INTERVAL)
 
 
 def title(process: psutil.Process) -> str:
-    """Give what `ps` shows of a process; nothing once it is gone."""
+    """Return the command line of a process, as `ps` shows it; empty if the process has ended."""
     with suppress(psutil.Error):
         return " ".join(process.cmdline())
     return ""
@@ -172,13 +197,13 @@ def _signal(processes: set[psutil.Process], send: Callable[[psutil.Process], Non
             send(process)
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     with suppress(psutil.Error):
-        return _runs(psutil.Process(pid))
+        return _is_running(psutil.Process(pid))
     return False
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
@@ -197,9 +222,9 @@ def _session(pid: int) -> int | None:
 
 
 def _guard() -> None:
-    """End the leaders named on standard input once it closes, as it does however the parent ends."""
+    """Read process ids from standard input, and end these processes when it closes: the parent has then ended."""
     leaders = {int(line) for line in sys.stdin}
-    end_families(leaders, grace=2.0)
+    end_process_trees(leaders, grace=2.0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the demo says on the terminal: pure functions of task states and files, and the one that prints."""
+"""What the demo prints: functions that format task states and files, and the class that prints them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 States = dict[str, str]
-# On their way to the next state, for a moment each.
+# A task has each of these only for a moment, so they are not printed.
 PASSING_STATES = {None, "none", "removed", "scheduled", "queued"}
 COLOURS = {
     "success": 32,
@@ -27,34 +27,34 @@ NAME_WIDTH = 17
 
 
 def now_states(instances: Iterable[Mapping[str, Any]]) -> States:
-    """Give the states worth a line, by task, in the order of the tasks' starts."""
+    """Return the states to print by task, in the order in which the tasks started."""
     started = sorted(instances, key=lambda instance: instance.get("start_date") or "9999")
     return {_name(instance): instance["state"] for instance in started if instance["state"] not in PASSING_STATES}
 
 
 def changed(before: States, now: States) -> States:
-    """Give the states that are new."""
+    """Return the states that are new."""
     return {name: state for name, state in now.items() if before.get(name) != state}
 
 
 def failed_tasks(instances: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Give the instances that failed themselves, not those that a failure before them kept from running."""
+    """Return the instances that ran and failed, without those that were not run because of an upstream failure."""
     return [instance for instance in instances if instance["state"] == "failed"]
 
 
 def clock(seconds: float) -> str:
-    """Give a time span as minutes and seconds."""
+    """Format a number of seconds as minutes and seconds."""
     return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
 
 
 def line(seconds: float, name: str, what: str, coloured: bool = False) -> str:
-    """Give one line of progress."""
+    """Format one line of progress."""
     shown = f"\033[{COLOURS[what]}m{what}\033[0m" if coloured and what in COLOURS else what
     return f"{clock(seconds)}  {name:<{NAME_WIDTH}} {shown}"
 
 
 def as_path(location: object) -> Path | None:
-    """Give the path that a task returned, be it a path or a `file:` URL; `None` if it is neither."""
+    """Return the path that a task returned as a path or a `file:` URL, or `None` if it returned neither."""
     if not isinstance(location, str) or not location:
         return None
     parts = urlsplit(location)
@@ -64,7 +64,7 @@ def as_path(location: object) -> Path | None:
 
 
 def results(folder: Path) -> list[str]:
-    """List the files below a folder with their sizes, largest names aligned."""
+    """List the files below a folder with their sizes, in two columns."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = [str(path.relative_to(folder)) for path in files]
     width = max(map(len, names), default=0)
@@ -72,15 +72,15 @@ def results(folder: Path) -> list[str]:
 
 
 def size(count: int) -> str:
-    """Give a number of bytes as a person reads it."""
+    """Format a number of bytes with a unit."""
     for unit, scale in (("MB", 1_000_000), ("kB", 1_000)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
 
 
-class Teller:
-    """Tells the progress on standard output, with the time since it was made."""
+class ProgressPrinter:
+    """Prints the progress on standard output, with the time since the printer was created."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -88,20 +88,20 @@ class Teller:
 
     @property
     def seconds(self) -> float:
-        """The time since the start."""
+        """The seconds since the start."""
         return time.monotonic() - self._start
 
-    def tell(self, name: str, what: str) -> None:
+    def print_progress(self, name: str, what: str) -> None:
         """Print one line of progress."""
-        self.say(line(self.seconds, name, what, self._coloured))
+        self.print_lines(line(self.seconds, name, what, self._coloured))
 
-    def say(self, *lines: str) -> None:
-        """Print lines at once, as they are."""
+    def print_lines(self, *lines: str) -> None:
+        """Print lines unchanged, and flush the output."""
         print("\n".join(lines), flush=True)
 
-    def quote(self, lines: Sequence[str]) -> None:
-        """Print what somebody else wrote, indented."""
-        self.say(*(f"    {text}" for text in lines))
+    def print_indented(self, lines: Sequence[str]) -> None:
+        """Print lines, each indented."""
+        self.print_lines(*(f"    {text}" for text in lines))
 
 
 def _name(instance: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for one test: on free ports of the loopback, with a password, gone with their folder."""
+"""PostgreSQL and Redis for one test: on free loopback ports, with a password, and with data that is deleted."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from scripts.airflow_config import HOST, find_free_port
-from scripts.processes import Children
+from scripts.processes import Children, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 START_SECONDS = 60.0
-LOOK_AGAIN_SECONDS = 0.1
-# Who runs PostgreSQL where root starts it, which it refuses to be.
+CHECK_INTERVAL = 0.1
+# PostgreSQL refuses to run as root. If root starts the tests, PostgreSQL runs as this user.
 UNPRIVILEGED_USER = "postgres"
-# Where Debian puts what is on no PATH.
+# Debian installs PostgreSQL's server here, outside the PATH.
 POSTGRES_FOLDERS = "/usr/lib/postgresql"
 POSTGRES_OPTIONS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
     "max_connections": "300",
-    # What a crash of the machine would lose is of no use after it.
+    # The data need not survive a crash of the machine, so nothing is flushed to the disk.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -40,7 +40,7 @@ class MissingProgramError(RuntimeError):
     """A program that is needed is not installed."""
 
 
-class Services:
+class Services(Server):
     """One PostgreSQL and one Redis."""
 
     def __init__(self) -> None:
@@ -50,21 +50,14 @@ class Services:
         self._postgres_port = find_free_port()
         self._redis_port = find_free_port()
 
-    def __enter__(self) -> Self:
-        try:
-            self.start_postgres()
-            self.start_redis()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def start_and_wait(self) -> None:
+        """Start both."""
+        self.start_postgres()
+        self.start_redis()
 
     @property
     def database(self) -> str:
-        """The empty database's address, less the scheme."""
+        """The address of the empty database, without the scheme."""
         return f"postgres:{self._password}@{HOST}:{self._postgres_port}/postgres"
 
     @property
@@ -73,7 +66,7 @@ class Services:
         return f"redis://:{self._password}@{HOST}:{self._redis_port}/0"
 
     def start_postgres(self) -> None:
-        """Make a new database, and serve it."""
+        """Create a new database, and start its server."""
         data = self._folder / "postgres"
         data.mkdir(mode=0o700)
         password = self._secret_file("postgres.password", f"{self._password}\n")
@@ -98,7 +91,7 @@ class Services:
         self._wait_for("postgres", self._postgres_answers)
 
     def start_redis(self) -> None:
-        """Serve a Redis with what an earlier one kept."""
+        """Start Redis with the data that it had when it was stopped."""
         config = self._secret_file(
             "redis.conf",
             f"bind {HOST}\nport {self._redis_port}\nrequirepass {self._password}\n"
@@ -108,11 +101,11 @@ class Services:
         self._wait_for("redis", self._redis_answers)
 
     def stop_redis(self) -> None:
-        """Stop the Redis, which keeps what it holds."""
+        """Stop Redis. Its data stays on the disk."""
         self._children.stop("redis")
 
-    def close(self) -> None:
-        """End both, and forget all that they held."""
+    def stop(self) -> None:
+        """Stop both, and delete their data."""
         self._children.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -122,6 +115,8 @@ class Services:
         path.write_text(text)
         return path
 
+    # The clients are imported where they are used: pytest imports this module to collect the tests, also where the
+    # dependency group `system` is not installed.
     def _postgres_answers(self) -> bool:
         import psycopg2
 
@@ -143,20 +138,20 @@ class Services:
             self._children.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} does not answer:\n{self._children.log_tail(name)}")
-            time.sleep(LOOK_AGAIN_SECONDS)
+            time.sleep(CHECK_INTERVAL)
 
 
 def find_program(name: str, elsewhere: str = "") -> str:
-    """Give the path of a program, the newest version of those `elsewhere` if the PATH has none."""
+    """Return the path of a program on the PATH, or else of its newest version below the folder `elsewhere`."""
     found = shutil.which(name)
     versions = sorted(Path(elsewhere).glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3])) if elsewhere else []
     if not found and not versions:
-        raise MissingProgramError(f"{name} is not installed; scripts/install_services.sh says how it gets here")
+        raise MissingProgramError(f"{name} is not installed: run scripts/install_services.sh")
     return found or str(versions[-1])
 
 
 def _other_user() -> pwd.struct_passwd | None:
-    """Give the user to run as, unless it is the one that runs this."""
+    """Return the user that PostgreSQL runs as, or `None` if that is the current user."""
     return None if os.getuid() else pwd.getpwnam(UNPRIVILEGED_USER)
 
 

@@ -1,13 +1,16 @@
 """Trace three typical calls through the package, for docs/architecture.md: a start, a deferred wait, a download.
 
     python -m scripts.walks          # files touched, moves from one file to another, calls
-    python -m scripts.walks -v       # also how many calls each file received, in order of its first
+    python -m scripts.walks -v       # also the number of calls of each file, in the order of the first call
 
-A move is a call, or the resumption of a generator, that runs in another file than the one before on its thread.
+A move is a call, or the resumption of a generator, in another file than the previous call on the same thread.
 How often the wait polls depends on the machine: compare its moves per request.
 The emulator runs in a process of its own and is not traced. Tasks are executed as a worker and a triggerer would,
 without Airflow's processes around them.
 """
+
+# Airflow and the package are imported inside functions: Airflow reads its settings from the environment when it is
+# imported, and they are set at the end of this file.
 
 from __future__ import annotations
 
@@ -28,13 +31,13 @@ from types import FrameType
 from typing import Any
 
 TOKEN = "token-of-nobody"
-# Time enough for the wait to see the recording change its status between two polls.
+# The recording is stopped after this time, so that the wait sees its status change between two polls.
 SPEED, POLL_INTERVAL, STOP_AFTER = 20, 0.3, 1.0
 
 
 @dataclass
 class Trace:
-    """The calls into one package, on all threads, while it is entered."""
+    """Counts the calls into one package on all threads, during a `with` block."""
 
     root: str
     calls: dict[str, int] = field(default_factory=dict)
@@ -63,7 +66,7 @@ class Trace:
         threading.setprofile(None)  # type: ignore[arg-type]
 
     def show(self, name: str, *, verbose: bool) -> None:
-        """Print one line, and one for each file if asked to."""
+        """Print one line, and with `verbose` one for each file."""
         calls, per_request = sum(self.calls.values()), self.moves / self.requests
         print(
             f"{name:8} {len(self.calls):3} files {self.moves:5} moves {calls:5} calls "
@@ -74,7 +77,7 @@ class Trace:
 
 
 class StateStore(dict[str, Any]):
-    """A task's state as Airflow 3.3 keeps it: JSON only."""
+    """Airflow 3.3's task state store: values are stored as JSON."""
 
     def set(self, key: str, value: Any) -> None:
         """Store a value."""
@@ -82,7 +85,7 @@ class StateStore(dict[str, Any]):
 
 
 class TaskInstance:
-    """As much of a task instance as the operators read."""
+    """The attributes of a task instance that the operators read."""
 
     dag_id, task_id, run_id, map_index = "dag", "task", "run", -1
     try_number, max_tries = 1, 0
@@ -150,7 +153,7 @@ def download(recording_id: str, trace: contextlib.AbstractContextManager[Any]) -
 
 
 def stop_later(url: str, recording_id: str) -> threading.Thread:
-    """Have somebody else stop the recording while it is waited for."""
+    """Stop the recording from another thread, while the sensor waits for it."""
 
     def stop() -> None:
         time.sleep(STOP_AFTER)
@@ -168,7 +171,7 @@ def stop_later(url: str, recording_id: str) -> threading.Thread:
 
 
 def main() -> None:
-    """Walk each way once without a trace, since a first call imports, and once with it."""
+    """Run the three calls twice, and print the traces of the second time: the first time, modules are imported."""
     import airflow_provider_realtimekit
 
     root = str(Path(airflow_provider_realtimekit.__file__).parent) + os.sep

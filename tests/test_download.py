@@ -1,4 +1,4 @@
-"""The download operator: templates, results, asset events, and no token or signed URL where others can read it."""
+"""The download operator: templates, results, asset events, and that no log or result has a token or a signed URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat import sdk
+from airflow.sdk import Asset, AssetAlias, ObjectStoragePath
+from airflow.sdk.execution_time.context import OutletEventAccessors
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_provider_realtimekit.downloads import recording as recording_module
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
     DownloadError,
@@ -48,7 +54,7 @@ def with_audio(emulator: EmulatorServer) -> str:
     return recording.id
 
 
-def test_the_file_arrives_complete(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
+def test_the_file_is_stored_completely(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
     ended = download(uploaded, f"file://{tmp_path}/in/folder")
     assert ended.state == "success", ended.error
     assert ended.result["id"] == uploaded
@@ -61,17 +67,13 @@ def test_the_file_arrives_complete(uploaded: str, tmp_path: Path, emulator: Emul
     assert emulator.ledger.file_host_saw_authorization == 0
 
 
-def test_a_plain_local_path_and_a_templated_one(uploaded: str, tmp_path: Path) -> None:
+def test_a_destination_can_be_a_templated_local_path(uploaded: str, tmp_path: Path) -> None:
     ended = download("{{ '" + uploaded + "' }}", f"{tmp_path}/{{{{ 'deep' }}}}", files="{{ 'video' }}")
     assert ended.state == "success", ended.error
     assert Path(ended.result["files"][0]["path"].removeprefix("file://")).parent == tmp_path / "deep"
 
 
-def test_object_storage(uploaded: str, emulator: EmulatorServer) -> None:
-    from airflow.sdk import ObjectStoragePath
-    from airflow.sdk.io import attach
-    from fsspec.implementations.memory import MemoryFileSystem
-
+def test_a_destination_can_be_an_object_storage_path(uploaded: str, emulator: EmulatorServer) -> None:
     attach("memory", fs=MemoryFileSystem())
     ended = download(uploaded, ObjectStoragePath("memory://bucket/recordings"))
     assert ended.state == "success", ended.error
@@ -82,8 +84,10 @@ def test_object_storage(uploaded: str, emulator: EmulatorServer) -> None:
     assert download(uploaded, "memory://bucket/recordings").result["files"][0]["skipped"] is True
 
 
-def test_a_path_built_from_the_recording(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
-    """Only lists say which meeting a recording belongs to, so it is looked up there."""
+def test_a_destination_can_have_fields_of_the_recording(
+    uploaded: str, tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    # Only lists have the meeting of a recording, so the operator reads a list.
     ended = download(uploaded, f"{tmp_path}/{{meeting_id}}/{{invoked_time:%Y}}/{{recording_id}}{{suffix}}")
     assert ended.state == "success", ended.error
     recording = emulator.world.get(uploaded)
@@ -108,14 +112,14 @@ def test_a_wrong_argument_is_named_before_any_request(
 
 
 @pytest.mark.parametrize(("files", "kinds"), [("all", ["video", "audio"]), ("video", ["video"]), ("audio", ["audio"])])
-def test_which_files(with_audio: str, tmp_path: Path, files: str, kinds: list[str]) -> None:
+def test_the_argument_files_selects_the_kinds(with_audio: str, tmp_path: Path, files: str, kinds: list[str]) -> None:
     ended = download(with_audio, str(tmp_path), files=files)
     assert ended.state == "success", ended.error
     assert [file["kind"] for file in ended.result["files"]] == kinds
     assert sorted(str(path) for path in media(tmp_path)) == sorted(file["path"] for file in ended.result["files"])
 
 
-def test_one_file_after_the_other_are_in_one_manifest(with_audio: str, tmp_path: Path) -> None:
+def test_files_that_are_downloaded_separately_are_in_one_manifest(with_audio: str, tmp_path: Path) -> None:
     download(with_audio, str(tmp_path), files="video")
     assert download(with_audio, str(tmp_path), files="audio").state == "success"
     ended = download(with_audio, str(tmp_path))
@@ -123,13 +127,13 @@ def test_one_file_after_the_other_are_in_one_manifest(with_audio: str, tmp_path:
     assert len(json.loads(Path(ended.result["manifest"]).read_text())["files"]) == 2
 
 
-def test_a_recording_without_the_wanted_kind_of_file(uploaded: str, tmp_path: Path) -> None:
+def test_a_recording_without_the_wanted_kind_of_file_is_an_error(uploaded: str, tmp_path: Path) -> None:
     ended = download(uploaded, str(tmp_path), files="audio")
     assert isinstance(ended.error, RecordingUnavailableError)
     assert "has no audio file" in str(ended.error)
 
 
-def test_all_files_of_a_track_recording(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_all_files_of_a_track_recording_are_downloaded(emulator: EmulatorServer, tmp_path: Path) -> None:
     emulator.world.open_meeting("m", participants=("ann", "bob"))
     with RealtimeKitHook() as hook:
         recording = hook.start_track_recording(meeting_id="m")
@@ -144,7 +148,8 @@ def test_all_files_of_a_track_recording(emulator: EmulatorServer, tmp_path: Path
         ("ann", "default"),
         ("bob", "default"),
     }
-    assert all(file["started_at"].startswith("20") for file in manifest["files"])
+    for file in manifest["files"]:
+        assert file["started_at"].startswith("20")
 
 
 @pytest.mark.parametrize("fault", [{"cut": 100}, {"status": 403}, {"status": 500}, {"reset": True}], ids=str)
@@ -158,7 +163,7 @@ def test_a_fault_that_happens_once_is_retried(
 
 
 @pytest.mark.parametrize("fault", [{"cut": 0}, {"status": 403}, {"status": 500}, {"reset": True}], ids=str)
-def test_a_file_that_does_not_arrive_leaves_nothing(
+def test_a_failed_download_leaves_no_file(
     uploaded: str, tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
     connect(emulator, monkeypatch, retry_timeout=1)
@@ -190,7 +195,7 @@ def test_a_malformed_manifest_is_replaced(uploaded: str, tmp_path: Path, content
 @pytest.mark.parametrize(
     ("status", "reason"), [("RECORDING", "it is RECORDING, not UPLOADED"), ("ERRORED", "it is ERRORED, not UPLOADED")]
 )
-def test_a_recording_that_is_not_uploaded_says_why(
+def test_the_error_for_a_recording_that_is_not_uploaded_names_its_status(
     emulator: EmulatorServer, tmp_path: Path, status: str, reason: str
 ) -> None:
     (recording_id,) = emulator.world.seed(1, status=status)
@@ -199,7 +204,9 @@ def test_a_recording_that_is_not_uploaded_says_why(
     assert reason in str(ended.error)
 
 
-def test_an_expired_recording_says_when(uploaded: str, tmp_path: Path, emulator: EmulatorServer) -> None:
+def test_the_error_for_an_expired_recording_names_the_time(
+    uploaded: str, tmp_path: Path, emulator: EmulatorServer
+) -> None:
     emulator.world.expire(uploaded)
     ended = download(uploaded, str(tmp_path))
     assert ended.state == "failed", "no retry can help"
@@ -228,9 +235,6 @@ def test_an_empty_destination_is_named_before_any_request(uploaded: str, emulato
 
 
 def test_asset_events_name_what_was_written(uploaded: str, tmp_path: Path) -> None:
-    from airflow.sdk import Asset, AssetAlias
-    from airflow.sdk.execution_time.context import OutletEventAccessors
-
     asset, alias = Asset("s3://bucket/recordings"), AssetAlias("recordings")
     events = OutletEventAccessors()
     ended = download(uploaded, str(tmp_path), make_context(outlet_events=events), outlets=[asset, alias])
@@ -243,10 +247,8 @@ def test_asset_events_name_what_was_written(uploaded: str, tmp_path: Path) -> No
 
 
 def test_lineage_names_source_and_target(uploaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.providers.common.compat import sdk
-
     collector = sdk.HookLineageCollector()
-    monkeypatch.setattr(sdk, "get_hook_lineage_collector", lambda: collector, raising=False)
+    monkeypatch.setattr(recording_module, "get_hook_lineage_collector", lambda: collector)
     ended = download(uploaded, str(tmp_path))
     assert ended.state == "success", ended.error
     (source,), (target,) = collector.collected_assets.inputs, collector.collected_assets.outputs
@@ -264,7 +266,7 @@ def test_no_log_holds_a_signed_url_or_the_token(
         ended = download(uploaded, str(tmp_path))
     client_lines = [record for record in caplog.records if not record.name.startswith("uvicorn")]
     logged = "\n".join(record.getMessage() for record in client_lines)
-    assert "MB/s" in logged, "the speed is logged"
+    assert "MB/s" in logged, "the log has no line with the speed"
     for text in (logged, json.dumps(ended.result)):
         assert url.partition("?")[2][:20] not in text
         assert "Signature" not in text

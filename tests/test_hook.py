@@ -134,7 +134,7 @@ def test_help_shows_a_method_under_its_own_name(name: str) -> None:
         assert "Generator" not in shown
 
 
-def test_a_forgotten_hook_closes_its_connections(emulator: EmulatorServer) -> None:
+def test_a_hook_that_was_not_closed_closes_its_connections(emulator: EmulatorServer) -> None:
     hook = RealtimeKitHook()
     hook.get_active_recording("m")
     client = hook.get_conn()

@@ -1,4 +1,4 @@
-"""The list operator: what it asks for, what it returns, where it ends, and what it says."""
+"""The list operator: its requests, its result, its limit and its log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tasks import Ended, run_task
 
 
 class Listing(RealtimeKitListRecordingsOperator):
-    """The operator, with a log that a test can read."""
+    """Runs the operator, and collects its log."""
 
     log = logging.getLogger("listing")
 
@@ -77,7 +77,7 @@ def test_the_limit_holds_and_is_logged(emulator: EmulatorServer, caplog: pytest.
         assert said(caplog) == ["Found 5 recordings"]
 
 
-def test_fields_make_json_without_links(emulator: EmulatorServer) -> None:
+def test_the_argument_fields_returns_json_without_links(emulator: EmulatorServer) -> None:
     (recording_id,) = emulator.world.seed(1, status="UPLOADED", seconds=42)
     (picked,) = run(fields=["recording_duration", "{{ 'status' }}"]).result
     assert picked == {"id": recording_id, "status": "UPLOADED", "recording_duration": pytest.approx(42, abs=1)}

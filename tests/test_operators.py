@@ -1,7 +1,8 @@
-"""The operators: what they send, return and refuse, and the states they bring a recording to."""
+"""The operators: what they send, return and refuse, and how they change a recording."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from airflow_provider_realtimekit.operators import (
     RealtimeKitStartTrackRecordingOperator,
     RealtimeKitStopRecordingOperator,
 )
+from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from tests.conftest import TOKEN, connect
 from tests.support.start import started
 from tests.support.tasks import Ended, make_context, run_task, when
@@ -119,7 +121,7 @@ BAD_STARTS: list[tuple[Any, dict[str, Any], str]] = [
     ),
     (START, {"meeting_id": "m", "realtimekit_bucket_config": {"enabled": False}}, "would be lost"),
     (START, {"meeting_id": "m", "storage_config": {**AWS, "bucket": "{{ '' }}"}}, "storage_config.bucket='' is not"),
-    (START, {"meeting_id": "m", "storage_config": {**AWS, "host": "h"}}, "storage of type 'aws' does not take host"),
+    (START, {"meeting_id": "m", "storage_config": {**AWS, "host": "h"}}, "storage of type 'aws' does not have host"),
     (TRACKS, {"meeting_id": "m", "user_ids": ["u"] * 101}, "user_ids=a list of 101 is not allowed: must be from 1"),
     (
         TRACKS,
@@ -142,7 +144,7 @@ def test_bad_input_is_named_when_rendered_before_any_call(
 
 
 @pytest.mark.parametrize("name", ["poll_interval", "timeout", "invoked_timeout"])
-def test_durations_are_checked_when_the_dag_is_read(name: str) -> None:
+def test_durations_are_checked_when_the_dag_is_parsed(name: str) -> None:
     with pytest.raises(RealtimeKitInputError, match=f"{name}=0 is not allowed: must be a number of seconds above 0"):
         START(task_id="start", meeting_id="m", **{name: 0})
 
@@ -150,8 +152,6 @@ def test_durations_are_checked_when_the_dag_is_read(name: str) -> None:
 def test_a_wait_that_cannot_be_stored_as_json_fails_before_the_start(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-
     monkeypatch.setattr(RealtimeKitRecordingTrigger, "serialize", lambda _: ("path", {"x": object()}))
     ended = run(START, meeting_id="m", wait_for_completion=True, deferrable=True)
     assert ended.state == "failed"
@@ -159,12 +159,12 @@ def test_a_wait_that_cannot_be_stored_as_json_fails_before_the_start(
     assert emulator.ledger.count() == 0
 
 
-@pytest.mark.parametrize("arguments", [{}, {"deferrable": True}, {"wait_for_completion": True, "deferrable": False}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"deferrable": True}, {"wait_for_completion": True, "deferrable": False}], ids=repr
+)
 def test_a_start_that_does_not_defer_builds_no_trigger(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
 ) -> None:
-    from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
-
     built: list[Any] = []
     monkeypatch.setattr(RealtimeKitRecordingTrigger, "__init__", lambda self, **_: built.append(self))
     when(lambda: emulator.ledger.count("get") >= 1, lambda: emulator.world.leave("m"))
@@ -200,7 +200,9 @@ def test_stopping_a_stopped_recording_succeeds(emulator: EmulatorServer, status:
         (RESUME, "RECORDING", "RECORDING"),
     ],
 )
-def test_pause_and_resume_aim_at_a_state(emulator: EmulatorServer, operator: Any, begin: str, end: str) -> None:
+def test_pause_and_resume_succeed_if_the_recording_has_the_status(
+    emulator: EmulatorServer, operator: Any, begin: str, end: str
+) -> None:
     recording_id = recording_in(emulator, begin)
     ended = run(operator, recording_id=recording_id)
     assert ended.state == "success", ended.error
@@ -212,7 +214,7 @@ def test_an_action_without_effect_is_an_error(emulator: EmulatorServer, operator
     ended = run(operator, recording_id=recording_in(emulator, status))
     assert ended.state == "up_for_retry"
     assert isinstance(ended.error, RecordingStateError)
-    assert f"did not take effect, it is {status}" in str(ended.error)
+    assert f"did not take effect: its status is {status}" in str(ended.error)
 
 
 @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 200, "body": "garbage"}], ids=str)
@@ -232,14 +234,14 @@ def test_a_meeting_id_means_its_active_recording(emulator: EmulatorServer, opera
     assert ended.result["id"] == recording_id
 
 
-def test_stopping_a_meeting_without_active_recording_is_fine(emulator: EmulatorServer) -> None:
+def test_stopping_a_meeting_without_active_recording_succeeds(emulator: EmulatorServer) -> None:
     recording_in(emulator, "UPLOADED", meeting_id="standup")
     ended = run(STOP, meeting_id="standup", wait_for_completion=True)
     assert (ended.state, ended.result) == ("success", None)
 
 
 @pytest.mark.parametrize("operator", [PAUSE, RESUME])
-def test_pausing_a_meeting_without_active_recording_is_not(emulator: EmulatorServer, operator: Any) -> None:
+def test_pausing_a_meeting_without_active_recording_is_an_error(emulator: EmulatorServer, operator: Any) -> None:
     emulator.world.open_meeting("standup")
     ended = run(operator, meeting_id="standup")
     assert isinstance(ended.error, RecordingStateError)
@@ -247,11 +249,13 @@ def test_pausing_a_meeting_without_active_recording_is_not(emulator: EmulatorSer
 
 
 @pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])
-@pytest.mark.parametrize("arguments", [{}, {"recording_id": "r", "meeting_id": "m"}])
-def test_one_target_must_be_named(emulator: EmulatorServer, operator: Any, arguments: dict[str, str]) -> None:
+@pytest.mark.parametrize("arguments", [{}, {"recording_id": "r", "meeting_id": "m"}], ids=repr)
+def test_exactly_one_of_recording_and_meeting_is_required(
+    emulator: EmulatorServer, operator: Any, arguments: dict[str, str]
+) -> None:
     ended = run(operator, **arguments)
     assert (ended.state, type(ended.error)) == ("failed", RealtimeKitInputError)
-    assert "give one of the two" in str(ended.error)
+    assert "set exactly one of them" in str(ended.error)
 
 
 @pytest.mark.parametrize("operator", [PAUSE, RESUME, STOP])
@@ -265,8 +269,6 @@ def test_unknown_recordings_and_refused_tokens_raise_different_errors(emulator: 
 
 @pytest.mark.parametrize("operator", [START, TRACKS, PAUSE, RESUME, STOP])
 def test_every_argument_that_may_be_computed_is_templated(operator: Any) -> None:
-    import inspect
-
     fixed = {"self", "kwargs", "wait_for_completion", "deferrable", "poll_interval", "timeout", "invoked_timeout"}
     fixed |= {"stop_on_kill", "stop_reused"}
     arguments = {

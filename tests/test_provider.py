@@ -1,4 +1,4 @@
-"""What Airflow reads of the provider: metadata, connection form and link; and which modules import which."""
+"""What Airflow reads from the provider: metadata, connection form and link; and which modules import which."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_connection_type_is_valid_against_the_stricter_schema() -> None:
 
 
 def test_entry_point_gives_the_metadata() -> None:
-    (entry,) = [e for e in entry_points(group="apache_airflow_provider") if "realtimekit" in e.value]
-    assert entry.load()() == get_provider_info()
+    (entry_point,) = [e for e in entry_points(group="apache_airflow_provider") if "realtimekit" in e.value]
+    assert entry_point.load()() == get_provider_info()
 
 
 @pytest.mark.parametrize("kind", ["operators", "sensors", "hooks", "triggers"])
@@ -89,7 +89,7 @@ def link_of(task: Any) -> str:
 
 def refuse_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
-        raise AssertionError("the connection is read")
+        raise AssertionError("the connection was read")
 
     monkeypatch.setattr(RealtimeKitHook, "get_connection", refuse)
 
@@ -157,13 +157,13 @@ LEVELS = {room: int(level) for level, room in ROOMS}
 
 
 def test_the_table_names_each_room_once() -> None:
-    """Nobody can forget to say where a new module belongs."""
+    """A new module must be added to the table."""
     rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()} - {"__init__"}
     assert sorted(room for _, room in ROOMS) == sorted(rooms)
 
 
 def imported(path: Path) -> set[str]:
-    """Name the rooms of ours that a file imports, anywhere in it."""
+    """Return our rooms that a file imports, at the top or in functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):

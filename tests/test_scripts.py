@@ -1,4 +1,4 @@
-"""What stands behind the two commands: processes that end, settings that reach Airflow, words on the terminal."""
+"""The scripts behind `make demo` and `make ui`: processes, Airflow's settings, and the printed progress."""
 
 from __future__ import annotations
 
@@ -9,32 +9,25 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from scripts import airflow_api, airflow_config, progress
-from scripts.processes import Children, ProcessDiedError, find_families, signals_held
+from scripts.processes import Children, ProcessDiedError, find_process_trees, signals_held
+from tests.support.emulator import wait_until
 
 ROOT = Path(__file__).parent.parent
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(99)"
 )
-# The child of its own session ignores SIGTERM; its parent waits for it.
+# The child leads a session of its own and ignores SIGTERM; its parent waits for it.
 NESTED = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBORN!r}], start_new_session=True)"
-# The child stays in the session; its parent leaves at once.
+# The child stays in its parent's session; its parent exits at once.
 ORPHANING = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); sys.exit('gone')"
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -50,7 +43,7 @@ def children(tmp_path: Path) -> Iterator[Children]:
 
 def start(children: Children, code: str, ready: str = "ready") -> list[psutil.Process]:
     children.start("child", [sys.executable, "-c", code], os.environ)
-    wait_until(lambda: ready in children.log("child").read_text())
+    wait_until(lambda: ready in children.log("child").read_text(), "the child")
     return children.processes()
 
 
@@ -61,13 +54,13 @@ def test_stop_ends_a_descendant_that_ignores_sigterm_in_a_session_of_its_own(chi
 
     children.stop(grace=0.2)
 
-    assert all(is_gone(process) for process in processes)
+    assert [process for process in processes if not is_gone(process)] == []
     assert children.processes() == []
 
 
 def test_a_process_whose_parent_died_is_found_and_ended(children: Children) -> None:
     start(children, ORPHANING)
-    wait_until(lambda: len(children.processes()) == 1)
+    wait_until(lambda: len(children.processes()) == 1, "the end of the parent")
     (orphan,) = children.processes()
 
     with pytest.raises(ProcessDiedError, match=r"child has ended(.|\n)*gone"):
@@ -77,7 +70,7 @@ def test_a_process_whose_parent_died_is_found_and_ended(children: Children) -> N
     assert is_gone(orphan)
 
 
-def test_stop_lets_a_child_say_goodbye(children: Children) -> None:
+def test_stop_gives_a_child_time_to_end(children: Children) -> None:
     code = (
         "import signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit('bye'))\n"
@@ -122,19 +115,19 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     assert parent.returncode == -signal.SIGKILL
     leaders = {int(pid) for pid in parent.stdout.split()}
     assert len(leaders) == 1
-    wait_until(lambda: not find_families(leaders))
+    wait_until(lambda: not find_process_trees(leaders), "the end of the children")
 
 
 @pytest.fixture
 def _interruptible() -> Iterator[None]:
-    """Have SIGINT interrupt, also where whoever started the tests in the background had it ignored."""
+    """Make SIGINT raise KeyboardInterrupt. A shell makes processes in the background ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("_interruptible")
-def test_a_held_signal_comes_when_the_block_ends() -> None:
+def test_a_held_signal_is_raised_when_the_block_ends() -> None:
     steps = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         with signals_held():
@@ -145,7 +138,7 @@ def test_a_held_signal_comes_when_the_block_ends() -> None:
 
 
 @pytest.mark.usefixtures("_interruptible")
-def test_holding_signals_may_be_nested() -> None:
+def test_signals_can_be_held_by_nested_blocks() -> None:
     steps = []
     with pytest.raises(KeyboardInterrupt), signals_held():  # noqa: PT012
         with signals_held():
@@ -155,7 +148,7 @@ def test_holding_signals_may_be_nested() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_the_demo_ends_by_ctrl_c_with_130_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_demo_and_all_its_processes_with_exit_code_130(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.demo", "--folder", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout
@@ -169,7 +162,7 @@ def test_the_demo_ends_by_ctrl_c_with_130_and_leaves_nothing(tmp_path: Path) -> 
     assert rest == "Stopping...\n"
     assert demo.returncode == 130
     assert started
-    assert all(is_gone(process) for process in started)
+    assert [process for process in started if not is_gone(process)] == []
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -182,7 +175,9 @@ def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-def test_the_callers_airflow_does_not_reach_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_holds_no_settings_of_the_callers_airflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://production")
     monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", "{}")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid")
@@ -194,11 +189,11 @@ def test_the_callers_airflow_does_not_reach_ours(tmp_path: Path, monkeypatch: py
     assert environment["PATH"] == os.environ["PATH"]
 
 
-def test_the_configuration_says_what_was_meant_and_only_to_its_owner(tmp_path: Path) -> None:
+def test_airflow_reads_the_written_configuration_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "airflow.cfg"
     airflow_config.write_config(path, airflow_config.make_settings(Path("/dags of 100 %"), 4711, parallelism=3))
 
-    # Airflow reads its file with this kind of interpolation.
+    # Airflow reads the file with this class, which interpolates "%".
     parser = configparser.ConfigParser()
     parser.read(path)
     assert parser["core"]["dags_folder"] == "/dags of 100 %"
@@ -210,8 +205,8 @@ def test_the_configuration_says_what_was_meant_and_only_to_its_owner(tmp_path: P
 
 
 def test_a_logged_exception_is_shown_with_its_message() -> None:
-    entry = {"event": "Task failed", "error_detail": [{"exc_type": "ValueError", "exc_value": "no such meeting"}]}
-    assert airflow_api.log_line(entry) == "Task failed ValueError: no such meeting"
+    event = {"event": "Task failed", "error_detail": [{"exc_type": "ValueError", "exc_value": "no such meeting"}]}
+    assert airflow_api.log_line(event) == "Task failed ValueError: no such meeting"
     assert airflow_api.log_line("plain") == "plain"
     assert airflow_api.log_line({"event": "plain", "error_detail": None}) == "plain"
 
@@ -220,7 +215,7 @@ def instance(task_id: str, state: str | None, start: str | None = None, map_inde
     return {"task_id": task_id, "state": state, "start_date": start, "map_index": map_index}
 
 
-def test_states_come_in_the_order_of_the_tasks_starts() -> None:
+def test_states_are_in_the_order_in_which_the_tasks_started() -> None:
     instances = [
         instance("late", "running", "2026-11-21T10:00:02Z"),
         instance("early", "success", "2026-11-21T10:00:01Z"),
@@ -229,17 +224,17 @@ def test_states_come_in_the_order_of_the_tasks_starts() -> None:
     assert list(progress.now_states(instances)) == ["early", "late", "held"]
 
 
-def test_passing_states_are_not_told() -> None:
+def test_short_lived_states_are_left_out() -> None:
     instances = [instance("a", None), instance("b", "scheduled"), instance("c", "queued"), instance("d", "deferred")]
     assert progress.now_states(instances) == {"d": "deferred"}
 
 
-def test_mapped_tasks_are_told_apart() -> None:
+def test_each_mapped_task_has_a_state_of_its_own() -> None:
     instances = [instance("a", "running", map_index=0), instance("a", "success", map_index=1)]
     assert progress.now_states(instances) == {"a[0]": "running", "a[1]": "success"}
 
 
-def test_only_changes_are_told() -> None:
+def test_only_changed_states_are_returned() -> None:
     before = {"a": "running", "b": "deferred"}
     assert progress.changed(before, {"a": "success", "b": "deferred", "c": "running"}) == {
         "a": "success",
@@ -248,7 +243,7 @@ def test_only_changes_are_told() -> None:
     assert progress.changed(before, before) == {}
 
 
-def test_what_failed_itself_is_told_from_what_did_not_run() -> None:
+def test_upstream_failed_is_not_a_failed_task() -> None:
     failed = instance("a", "failed")
     assert progress.failed_tasks([failed, instance("b", "upstream_failed"), instance("c", "success")]) == [failed]
 
@@ -270,11 +265,11 @@ def test_a_line_of_progress() -> None:
         ({"path": "/out"}, None),
     ],
 )
-def test_the_path_that_a_task_returned(returned: object, path: Path | None) -> None:
+def test_a_returned_path_or_file_url_becomes_a_path(returned: object, path: Path | None) -> None:
     assert progress.as_path(returned) == path
 
 
-def test_results_are_listed_with_their_sizes(tmp_path: Path) -> None:
+def test_files_are_listed_with_their_sizes(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "recording.mp4").write_bytes(bytes(2_500_000))
     (tmp_path / "one" / "page.html").write_bytes(bytes(1500))
@@ -287,7 +282,7 @@ def test_results_are_listed_with_their_sizes(tmp_path: Path) -> None:
     assert progress.results(tmp_path / "none") == []
 
 
-def test_a_machine_without_a_usable_python_is_told_what_it_needs(tmp_path: Path) -> None:
+def test_without_a_usable_python_the_error_names_the_needed_version(tmp_path: Path) -> None:
     for name in ("python3.13", "python3"):
         stub = tmp_path / name
         stub.write_text("#!/bin/sh\nexit 127\n")
@@ -306,5 +301,5 @@ def test_a_machine_without_a_usable_python_is_told_what_it_needs(tmp_path: Path)
 
 def test_constraints_hold_names_and_versions_only() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in lines)
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)] == []
     assert [line.split("==")[0] for line in lines].count("apache-airflow") == 1

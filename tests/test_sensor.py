@@ -1,4 +1,4 @@
-"""The sensor: the same outcomes in every mode."""
+"""The sensor: arguments, timeouts, and the same outcomes in every mode."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ def count_polls(emulator: EmulatorServer) -> int:
     return emulator.ledger.count("get")
 
 
-# Each outcome: a function that brings it about and returns the sensor's arguments, the state without and with
-# soft_fail, and the error behind it.
+# A function for each outcome: it prepares the emulator, and returns the sensor's arguments.
 def uploaded(emulator: EmulatorServer) -> dict[str, Any]:
     recording_id = recording_in(emulator, "RECORDING")
     when(lambda: count_polls(emulator) >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))
@@ -98,6 +97,7 @@ def unknown_status(emulator: EmulatorServer) -> dict[str, Any]:
     return {"recording_id": recording_id}
 
 
+# The function, the task's state without and with soft_fail, and the error.
 OUTCOMES: dict[str, tuple[Callable[[EmulatorServer], dict[str, Any]], str, str, type[Exception] | None]] = {
     "uploaded": (uploaded, "success", "success", None),
     "errored": (errored, "failed", "skipped", RecordingFailedError),
@@ -117,9 +117,9 @@ OUTCOMES: dict[str, tuple[Callable[[EmulatorServer], dict[str, Any]], str, str, 
 def test_outcomes_are_the_same_in_every_mode(
     outcome: str, soft_fail: bool, mode: str, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring_about, plain, soft, error = OUTCOMES[outcome]
+    prepare, plain, soft, error = OUTCOMES[outcome]
     connect(emulator, monkeypatch, retry_timeout=0.2 if outcome == "5xx for ever" else 30)
-    arguments = bring_about(emulator)
+    arguments = prepare(emulator)
 
     ended = sense(mode, soft_fail=soft_fail, **arguments)
 
@@ -135,7 +135,7 @@ def test_outcomes_are_the_same_in_every_mode(
         assert ended.reschedules >= 1
 
 
-def test_a_finished_recording_costs_no_deferral_and_one_poll(emulator: EmulatorServer) -> None:
+def test_a_finished_recording_needs_one_poll_and_no_deferral(emulator: EmulatorServer) -> None:
     recording_id = recording_in(emulator, "RECORDING")
     emulator.world.jump(recording_id, "UPLOADED")
     ended = sense("deferrable", recording_id=recording_id)
@@ -155,8 +155,8 @@ def test_errored_at_the_first_poll_is_skipped_when_deferrable_too(emulator: Emul
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "recording_id=None and meeting_id=None: give one of the two"),
-        ({"recording_id": "r", "meeting_id": "m"}, "recording_id='r' and meeting_id='m': give one of the two"),
+        ({}, "recording_id=None and meeting_id=None: set exactly one of them"),
+        ({"recording_id": "r", "meeting_id": "m"}, "recording_id='r' and meeting_id='m': set exactly one of them"),
         ({"recording_id": "{{ '' }}"}, "recording_id=None and meeting_id=None"),
         ({"meeting_id": "m"}, "invoked_after is required with meeting_id"),
         ({"meeting_id": "m", "invoked_after": "{{ 'yesterday' }}"}, "invoked_after='yesterday' is not allowed"),
@@ -175,13 +175,13 @@ def test_wrong_arguments_are_named_when_rendered_and_nothing_is_sent(
 
 @pytest.mark.parametrize("value", [0, -1, "600", None, True, float("nan")])
 @pytest.mark.parametrize("name", ["invoked_timeout", "poke_interval"])
-def test_durations_are_checked_when_the_dag_is_read(name: str, value: Any) -> None:
+def test_durations_are_checked_when_the_dag_is_parsed(name: str, value: Any) -> None:
     with pytest.raises(RealtimeKitInputError, match=rf"{name}=.* is not allowed: must be a number of seconds"):
         RealtimeKitRecordingSensor(task_id="wait", recording_id="r", **{name: value})
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_meeting_stands_for_its_newest_recording_invoked_since(emulator: EmulatorServer, mode: str) -> None:
+def test_a_meeting_means_its_newest_recording_since_invoked_after(emulator: EmulatorServer, mode: str) -> None:
     (old,) = emulator.world.seed(1, status="UPLOADED", meeting_id="standup")
     since = datetime.now(UTC) + timedelta(milliseconds=20)
     when(
@@ -210,7 +210,7 @@ def test_the_timeout_counts_from_the_first_try(emulator: EmulatorServer, mode: s
     assert count_polls(emulator) - began <= 2
 
 
-def test_a_clear_starts_the_timeout_again(emulator: EmulatorServer) -> None:
+def test_a_clear_restarts_the_timeout(emulator: EmulatorServer) -> None:
     store = StateStore({"realtimekit_first_try": {"try": 0, "at": time.time() - 10_000}})
     recording_id = recording_in(emulator, "RECORDING")
     when(lambda: count_polls(emulator) >= 2, lambda: emulator.world.jump(recording_id, "UPLOADED"))

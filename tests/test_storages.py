@@ -1,4 +1,4 @@
-"""Connections of every type become the API's storage_config, and show no secret."""
+"""Connections of every type are converted to the API's storage_config, and show no secret."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ AZURE = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={ACCOUNT_KEY
 R2 = "https://0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com"
 SFTP = {"host": "files.example.org", "login": "robot"}
 PIECES = [*KEYS.values(), *PRIVATE_KEY.split("\n")[1:3], "5-id-of-the-key", ACCOUNT_KEY, "pass-5-phrase", "pass-5-word"]
+
+
+Fields = dict[str, Any]
 
 
 def connect(
@@ -165,17 +168,16 @@ GOOD: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[
 }
 
 
-@pytest.mark.parametrize(("conn_type", "fields", "extra", "arguments", "expected"), GOOD.values(), ids=GOOD)
-def test_the_body_that_reaches_the_api(
-    emulator: EmulatorServer,
-    monkeypatch: pytest.MonkeyPatch,
-    conn_type: str,
-    fields: dict[str, Any],
-    extra: dict[str, Any],
-    arguments: dict[str, Any],
-    expected: dict[str, Any],
-) -> None:
+@pytest.fixture(params=GOOD.values(), ids=GOOD)
+def good_storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Fields, Fields]:
+    """Set a valid connection; return the operator's arguments, and the storage_config that the API must get."""
+    conn_type, fields, extra, arguments, expected = request.param
     connect(monkeypatch, conn_type, extra, **fields)
+    return arguments, expected
+
+
+def test_the_api_gets_the_storage_config(emulator: EmulatorServer, good_storage: tuple[Fields, Fields]) -> None:
+    arguments, expected = good_storage
     ended = start(**arguments, realtimekit_bucket_config={"enabled": False})
     assert ended.state == "success", ended.error
     assert only_recording(emulator).config["storage_config"] == expected
@@ -217,7 +219,12 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("sftp", {"password": "p"}, {"path": "p"}, "needs: host; login"),
     ("ssh", SFTP, {"path": "p"}, "needs: password, or the extra field private_key or key_file"),
     ("sftp", {**SFTP, "port": 99999, "password": "p"}, {"path": "p"}, "port=99999 is not allowed: must be from 1"),
-    ("http", {"host": "h"}, {}, "storage_conn_id takes 'aws', 'google_cloud_platform', 'wasb', 'sftp', 'ssh'"),
+    (
+        "http",
+        {"host": "h"},
+        {},
+        "storage_conn_id must have the type 'aws', 'google_cloud_platform', 'wasb', 'sftp', 'ssh'",
+    ),
 ]
 
 
@@ -236,13 +243,13 @@ def test_a_missing_field_is_named_before_the_start(
     assert isinstance(ended.error, RealtimeKitInputError)
     assert f"connection 'my_storage' of type '{conn_type}' " in str(ended.error)
     assert message in str(ended.error)
-    told = "".join(traceback.format_exception(ended.error))
-    assert not [piece for piece in PIECES if piece in told]
+    shown = "".join(traceback.format_exception(ended.error))
+    assert not [piece for piece in PIECES if piece in shown]
     assert emulator.ledger.count() == 0
 
 
 def test_extra_that_is_no_object_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Airflow 3.1 finds no such connection in the environment, but may have it in its database.
+    # Airflow 3.1 does not accept such a connection from the environment, but its database may have one.
     found = Connection(conn_id="my_storage", conn_type="aws", extra='["pass-5-word"]')
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(lambda _: found))
     with pytest.raises(RealtimeKitInputError, match=r"^extra of connection 'my_storage' is not a JSON object$"):
@@ -307,7 +314,7 @@ def test_the_layers_of_tracks_get_the_storage(
         ("all", "layers="),
     ],
 )
-def test_layers_without_a_place_for_it_are_refused(
+def test_layers_without_an_output_for_the_storage_are_refused(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, layers: Any, message: str
 ) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
@@ -324,19 +331,12 @@ def test_read_storage_works_with_the_hook(emulator: EmulatorServer, monkeypatch:
     assert only_recording(emulator).config["storage_config"] == aws(region="r")
 
 
-@pytest.mark.parametrize(("conn_type", "fields", "extra", "arguments", "expected"), GOOD.values(), ids=GOOD)
-def test_secrets_are_masked_whole_and_in_every_part_that_is_one(
-    emulator: EmulatorServer,
-    monkeypatch: pytest.MonkeyPatch,
-    conn_type: str,
-    fields: dict[str, Any],
-    extra: dict[str, Any],
-    arguments: dict[str, Any],
-    expected: dict[str, Any],
+def test_secrets_are_masked_completely_and_in_their_secret_parts(
+    emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, good_storage: tuple[Fields, Fields]
 ) -> None:
+    arguments, expected = good_storage
     masked: set[str] = set()
     monkeypatch.setattr("airflow_provider_realtimekit.connections.storage._pieces", partial(_noted, _pieces, masked))
-    connect(monkeypatch, conn_type, extra, **fields)
     assert start(**arguments).state == "success"
     secrets = {value for value in expected.values() if any(piece in str(value) for piece in PIECES)}
     assert secrets

@@ -1,4 +1,4 @@
-"""The trigger: plain JSON, one event, no client per wait, nothing left behind."""
+"""The trigger: plain JSON, one event, a client for all waits, and nothing left at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import pytest
+from airflow.serialization.serialized_objects import BaseSerialization
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import (
@@ -35,7 +36,7 @@ def assert_nothing_is_shared() -> None:
     assert [polling for polling in shared._polling_of_loops.values() if polling.pollers or polling.connections] == []
 
 
-def test_it_is_plain_json_and_can_be_built_again() -> None:
+def test_a_trigger_can_be_built_from_its_json() -> None:
     trigger = make("r-1", deadline=1.5e9)
     path, kwargs = trigger.serialize()
     assert path == "airflow_provider_realtimekit.triggers.RealtimeKitRecordingTrigger"
@@ -51,15 +52,13 @@ def test_fields_that_another_version_stored_are_ignored(emulator: EmulatorServer
     assert asyncio.run(first_event(trigger))["outcome"] == "uploaded"
 
 
-def test_a_wait_that_names_nothing_becomes_an_event(emulator: EmulatorServer) -> None:
+def test_a_wait_without_recording_or_meeting_becomes_an_event(emulator: EmulatorServer) -> None:
     event = asyncio.run(first_event(make("")))
     assert event["error"]["type"] == "RealtimeKitInputError"
-    assert "give one of the two" in event["error"]["message"]
+    assert "set exactly one of them" in event["error"]["message"]
 
 
-def test_it_survives_airflows_own_encoding() -> None:
-    from airflow.serialization.serialized_objects import BaseSerialization
-
+def test_a_trigger_can_be_built_from_airflows_encoding() -> None:
     _, kwargs = make("r-1", deadline=1.5e9).serialize()
     assert BaseSerialization.deserialize(BaseSerialization.serialize(kwargs)) == kwargs
 
@@ -87,16 +86,16 @@ def test_an_import_that_fails_becomes_an_event(monkeypatch: pytest.MonkeyPatch) 
 
 
 class LogThatWaits:
-    """A log that does not return before the loop has run on."""
+    """A log whose calls return only when the loop has run a callback."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.lines: list[str] = []
 
     def log(self, level: int, line: str) -> None:
-        turned = threading.Event()
-        self.loop.call_soon_threadsafe(turned.set)
-        assert turned.wait(10), "the loop is blocked while a line is written"
+        has_run = threading.Event()
+        self.loop.call_soon_threadsafe(has_run.set)
+        assert has_run.wait(10), "the loop is blocked while a line is written"
         self.lines.append(line)
 
 
@@ -121,7 +120,7 @@ def test_a_slow_log_does_not_block_the_loop_when_a_wait_fails(monkeypatch: pytes
     assert [line.partition(":")[0] for line in lines] == ["The wait ended with an error"]
 
 
-def test_a_deadline_that_passed_before_the_wait_began_costs_one_poll(emulator: EmulatorServer) -> None:
+def test_a_deadline_that_passed_before_the_wait_began_allows_one_poll(emulator: EmulatorServer) -> None:
     (recording_id,) = emulator.world.seed(1, status="RECORDING")
     event = asyncio.run(first_event(make(recording_id, deadline=time.time() - 1)))
     assert event["outcome"] == "timeout"
@@ -129,7 +128,7 @@ def test_a_deadline_that_passed_before_the_wait_began_costs_one_poll(emulator: E
     assert emulator.ledger.count() == 1
 
 
-def test_a_thousand_waits_cost_one_reading_of_the_connection_and_few_requests(
+def test_a_thousand_waits_read_the_connection_once_and_need_few_requests(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[Any] = []
@@ -168,7 +167,7 @@ def test_the_event_holds_the_status_history(emulator: EmulatorServer) -> None:
     assert [status for _, status in status_history(json.loads(json.dumps(event)))] == ["RECORDING", "UPLOADED"]
 
 
-def test_a_rotated_token_is_picked_up(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotated_token_is_used(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     (recording_id,) = emulator.world.seed(1, status="RECORDING")
 
     def rotate() -> None:
@@ -183,7 +182,7 @@ def test_a_rotated_token_is_picked_up(emulator: EmulatorServer, monkeypatch: pyt
     assert emulator.ledger.count(status=401) == 1
 
 
-def test_a_storm_of_429_stops_all_requests_and_fails_nothing(emulator: EmulatorServer) -> None:
+def test_429s_stop_all_requests_and_fail_no_wait(emulator: EmulatorServer) -> None:
     ids = emulator.world.seed(50, status="RECORDING")
     emulator.configure(quota=20, quota_window=2, quota_block=2)
 
@@ -200,7 +199,7 @@ def test_a_storm_of_429_stops_all_requests_and_fails_nothing(emulator: EmulatorS
     assert not [request for request in emulator.ledger.requests if 0 < request.at - refused[0].at < 0.9]
 
 
-def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
+def test_cancelled_waits_leave_no_poller_and_no_connection(emulator: EmulatorServer) -> None:
     ids = emulator.world.seed(5, status="RECORDING")
 
     async def cancel() -> None:
@@ -219,6 +218,7 @@ def test_cancelled_waits_leave_nothing_behind(emulator: EmulatorServer) -> None:
 @pytest.mark.parametrize(
     "event",
     [None, {}, {"outcome": "uploaded"}, {"outcome": "banana", "recording": {"id": "r"}}, {"outcome": "fault"}],
+    ids=repr,
 )
 def test_an_unreadable_event_is_an_error(event: Any) -> None:
     outcome = (event or {}).get("outcome")

@@ -62,7 +62,7 @@ class Credentials:
 
 
 class _FlowRunner:
-    """What both clients share: the order in which a flow's requests are sent, waited for and repeated."""
+    """The common part of both clients: when each request of a flow is sent, delayed and repeated."""
 
     def __init__(self, credentials: Credentials, policy: RetryPolicy | None) -> None:
         self._policy = policy or RetryPolicy(retry_timeout=credentials.retry_timeout)
@@ -93,14 +93,14 @@ class _FlowRunner:
             result: T = stop.value
             return result
         except RealtimeKitError as error:
-            # An answer may repeat the header that it was sent.
+            # An answer may repeat the request's Authorization header.
             redact_error(error, [self._token])
             raise
 
     def _attempts(
         self, request: httpx.Request, polling: bool
     ) -> Generator[httpx.Request | float, Outcome | None, Outcome]:
-        """Send one request, again after failures as the retry policy says."""
+        """Send one request, and repeat it after failures as the retry policy decides."""
         policy = self._policy
         began = policy.clock()
         operation = str(request.extensions.get("operation", "other"))
@@ -147,8 +147,8 @@ def _make_connection_error(request: httpx.Request, error: httpx.RequestError) ->
 class Client(_FlowRunner):
     """Runs flows on the calling thread.
 
-    :param credentials: who asks
-    :param policy: how long it keeps trying (default: as the credentials say)
+    :param credentials: the token, the account and the app
+    :param policy: when requests are repeated (default: as the credentials say)
     :param transport: another transport, for tests
     :param sleep: sleeps for some seconds, for tests (default: :func:`time.sleep`)
     """

@@ -28,7 +28,7 @@ def parse_date(value: str | None) -> pendulum.DateTime | None:
     """Return the server's time from a ``Date`` header.
 
     :param value: the header; ``None`` if there is none
-    :returns: the time in whole seconds; ``None`` if the header is missing or cannot be read
+    :returns: the time in full seconds; ``None`` if the header is missing or cannot be read
     """
     date = _parse_http_date(value or "")
     return None if date is None else pendulum.instance(date)

@@ -1,8 +1,8 @@
-"""Walk the pages of a list: what to ask for next, which rows are new, and when the walk ends.
+"""Pagination: which page of a list is requested next, which rows are new, and when the list ends.
 
-The walk follows what comes back, and no arithmetic: the reference does not say which number the first page has, how
-long a page may be, or whether rows shift while the list is read. So it asks for page after page, returns each
-recording once, and ends on an empty page, on a page without anything new, or where the server says that the list ends.
+The reference does not say which number the first page has, how long a page may be, or whether rows move while the list
+is read. So nothing is computed from page numbers. Pages are requested one after the other, each recording is returned
+once, and the list ends with an empty page, with a page without new rows, or where the server says that it ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_realtimekit.api.responses import parse_body
 from airflow_provider_realtimekit.exceptions import RealtimeKitResponseError
 from airflow_provider_realtimekit.models import ListQuery, Recording
 
-# The reference states no largest page. A server that allows less answers less, which the walk follows.
+# The reference states no largest page. A server with a smaller limit returns shorter pages, which do no harm.
 PER_PAGE = 100
 
 
@@ -30,7 +30,7 @@ class Page:
 
     :param recordings: its readable rows
     :param rows: how many rows it has, readable or not
-    :param start_offset: the number of its first row in the whole list, from 1; ``None`` if the server does not say
+    :param start_offset: the number of its first row in the list, from 1; ``None`` if the server does not say
     :param end_offset: the number of its last row; ``None`` if the server does not say
     :param total_count: how many rows the list has; ``None`` if the server does not say
     """
@@ -47,7 +47,7 @@ class Page:
 
         :param data: the rows
         :param paging: the answer's paging block, if it has one
-        :raises RealtimeKitResponseError: when the data is no list
+        :raises RealtimeKitResponseError: when the data is not a list
         """
         if not isinstance(data, list):
             raise RealtimeKitResponseError(
@@ -67,13 +67,13 @@ class Page:
 
     @property
     def is_last(self) -> bool:
-        """Whether the server says that no page follows."""
+        """Whether this is the last page according to the server."""
         return self.end_offset is not None and self.total_count is not None and self.end_offset >= self.total_count
 
 
 @dataclass
 class PageWalk:
-    """The state of one walk through a list.
+    """The state of one pass through a list.
 
     :param query: the filters
     :param url: the address of the list
@@ -110,7 +110,7 @@ class PageWalk:
         return Page.parse(body["data"], body.get("paging"))
 
     def accept(self, page: Page) -> list[Recording]:
-        """Return the recordings of a page that are new and asked for, and decide whether the walk goes on.
+        """Return the new recordings of a page that match the filters, and decide whether another page follows.
 
         :param page: the page that the last :meth:`next_page` fetched
         """
@@ -131,16 +131,14 @@ class PageWalk:
         return wanted
 
     def _is_second_page(self, page: Page) -> bool:
-        """Whether page 1 is the list's second page, since the server counts from 0: its offsets show it."""
+        """Whether page 1 is the second page, because the server counts from 0. Its offsets show it."""
         if page.rows:
             return not self._seen_ids and page.start_offset is not None and page.start_offset > 1
         return not self._seen_ids and bool(page.total_count)
 
     def _has_moved_on(self, page: Page) -> bool:
-        """Whether a page without anything new is further down the list than the page before.
-
-        Rows that are added while the list is read, newest first, push rows that were seen onto the next page.
-        """
+        """Whether a page without new rows is further down the list than the page before."""
+        # If the newest rows come first, rows that are added meanwhile move known rows onto the next page.
         if not page.rows or page.start_offset is None or page.end_offset is None or page.total_count is None:
             return False
         return self._last_start_offset is None or page.start_offset > self._last_start_offset

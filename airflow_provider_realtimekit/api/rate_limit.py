@@ -1,8 +1,8 @@
-"""When a request may be sent: one rate limiter per token, which every request of this process passes.
+"""When a request may be sent: every request of this process passes the one rate limiter of its token.
 
-Cloudflare counts all requests of a token together, and refuses each one for minutes when there are too many. The
-limiter counts what is sent, follows what the answers say is left, waits while the API refuses, and limits polling to
-a share of the quota, so that starts and stops always get through.
+Cloudflare counts all requests of a token together, and refuses all of them for minutes when there are too many. The
+limiter counts requests, reads the remaining quota from the answers, waits while the API refuses, and limits polling to
+a share of the quota, so that polls do not delay starts and stops.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 DEFAULT_LIMIT = 1200
 DEFAULT_WINDOW = 300.0
 DEFAULT_BLOCK = 300.0
-# The part of the quota that polling does not touch: others may use the same token.
+# Polling leaves this part of the quota unused, because others may use the same token.
 _RESERVED_SHARE = 0.1
-# So many times of requests are stored, even those older than each window: the server may announce a longer window.
+# At least this many times of requests are stored, because the server may announce a longer window.
 _MOST_STORED = 5_000
-# Seconds without a wait after which the log says that requests are sent again. Else a full quota would fill the log.
+# The log reports the end of the waits after this many seconds without one. Otherwise a full quota would fill the log.
 _QUIET_SECONDS = 5.0
 
 # Ratelimit: "default";r=50;t=30 and Ratelimit-Policy: "burst";q=100;w=60, "default";q=1200;w=300
@@ -84,7 +84,7 @@ class RateLimiter:
         self._waiting: dict[bool, tuple[float, float]] = {}
 
     def acquire(self, *, polling: bool) -> float:
-        """Count a request that is about to be sent, or say how long it has to wait.
+        """Count a request that is about to be sent, or return how long it must wait.
 
         :param polling: whether the request is a poll, which leaves part of the quota to other requests
         :returns: 0 if it may be sent now; else the seconds after which to call again
@@ -103,7 +103,7 @@ class RateLimiter:
             return wait
 
     def update_from(self, response: httpx.Response) -> None:
-        """Follow what an answer says of the quota."""
+        """Read the quota from the headers of an answer."""
         policies = _parse_items(response.headers.get("ratelimit-policy"), "q", "w")
         remaining = _parse_items(response.headers.get("ratelimit"), "r", "t")
         with self._lock:
@@ -138,12 +138,12 @@ class RateLimiter:
         return longest
 
     def _report(self, now: float, wait: float, reason: str, polling: bool) -> None:
-        """Log when requests begin to wait and when they no longer do, not each one that waits."""
+        """Log when requests begin to wait and when they no longer wait, but not each one."""
         what = "Polls of RealtimeKit" if polling else "Requests to RealtimeKit"
         began, until = self._waiting.get(polling, (now, now))
         if wait > 0:
             if polling not in self._waiting:
-                log.warning("%s wait for %.0f s, then go on by themselves: %s", what, wait, reason)
+                log.warning("%s wait for %.0f s and then continue: %s", what, wait, reason)
             self._waiting[polling] = began, now + wait
         elif polling in self._waiting and now > until + _QUIET_SECONDS:
             del self._waiting[polling]
@@ -158,7 +158,7 @@ _limiters_lock = threading.Lock()
 def rate_limiter_for(base_url: str, token: str, polling_share: float = POLLING_SHARE) -> RateLimiter:
     """Return the process's one rate limiter for a token.
 
-    :param polling_share: the share of the quota that polling may use; the last call's counts
+    :param polling_share: the share of the quota that polling may use; that of the last call is valid
     """
     # A hash, so that a dump of this dictionary shows no token.
     key = hashlib.sha256(f"{base_url}\0{token}".encode()).digest()
@@ -169,13 +169,13 @@ def rate_limiter_for(base_url: str, token: str, polling_share: float = POLLING_S
 
 
 def reset_rate_limiters() -> None:
-    """Forget all that was sent, for tests."""
+    """Remove all rate limiters, for tests."""
     with _limiters_lock:
         _limiters.clear()
 
 
 def _parse_items(header: str | None, first: str, second: str) -> list[tuple[float, float]]:
-    """Return the two parameters of each item of a rate limit header; an item that lacks one is skipped."""
+    """Return the two parameters of each item of a rate limit header; items without both are skipped."""
     found: list[tuple[float, float]] = []
     for item in _ITEM.findall(header) if header else ():
         parameters = {name: float(value) for name, value in _PARAMETER.findall(item)}

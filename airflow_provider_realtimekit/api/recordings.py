@@ -41,7 +41,7 @@ from airflow_provider_realtimekit.models.base import check_identifier
 from airflow_provider_realtimekit.redaction import find_secrets, find_strings, mask_error
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-# How far the server's clock and ours may differ, and how much a Date header in whole seconds may be off.
+# The server's clock may differ from ours by this, including the error of a Date header in full seconds.
 CLOCK_SLACK = pendulum.duration(seconds=60)
 DATE_SLACK = pendulum.duration(seconds=1)
 
@@ -57,7 +57,7 @@ class RecordingsAPI:
     :param account_id: Cloudflare's account id
     :param app_id: the RealtimeKit app's id; its form is not checked
     :param base_url: the API's address, up to and including ``/client/v4``
-    :param timeout: seconds that a request may take. For so long a start without an answer may still take effect.
+    :param timeout: seconds that a request may take; a start without an answer may still take effect during this time
     """
 
     account_id: str
@@ -113,10 +113,10 @@ class RecordingsAPI:
         return self._act(recording_id, Action.STOP)
 
     def apply_action(self, recording_id: str, action: Action) -> Flow[Recording]:
-        """Apply an action, and make sure of its effect: ``PUT …/recordings/{recording_id}``.
+        """Apply an action, and check its effect: ``PUT …/recordings/{recording_id}``.
 
-        After an error the recording is read: it may have the status all the same, since somebody else acted or only
-        the answer was lost. While it is active without that status, the action is sent again, three times in all.
+        After an error the recording is read. It may have the status nevertheless, because somebody else acted or only
+        the answer was lost. While it is active without that status, the action is sent again, three times in total.
 
         :param action: :class:`~.models.Action`
         :raises RecordingStateError: when the action failed and the recording does not have the status
@@ -128,7 +128,7 @@ class RecordingsAPI:
                 raise
             except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as failure:
                 error = failure
-            # What the API answers to an action that does not apply is documented nowhere: the status decides.
+            # The answer to an action that the status does not allow is not documented, so the status decides.
             try:
                 recording = yield from self.get_recording(recording_id)
             except RealtimeKitResponseError:
@@ -141,13 +141,13 @@ class RecordingsAPI:
                     break
             yield pause
         raise RecordingStateError(
-            f"{action} of recording {recording_id} did not take effect, it is {recording.status}: {error}",
+            f"{action} of recording {recording_id} did not take effect: its status is {recording.status}: {error}",
             recording_id=recording_id,
         ) from error
 
     def get_newest_recording(self, meeting_id: str, invoked_after: pendulum.DateTime) -> Flow[Recording | None]:
         """Find the newest of a meeting's recordings that were invoked at or after a time, ``None`` if there is none."""
-        # Which of a recording's times start_time filters on is documented nowhere: ask for more, and filter here.
+        # It is not documented which time of a recording start_time filters. So more is requested, and filtered here.
         walk = self.list_recordings(meeting_id=meeting_id, start_time=invoked_after - CLOCK_SLACK, sort_order="DESC")
         found: list[Recording] = []
         while not walk.is_done:
@@ -173,7 +173,7 @@ class RecordingsAPI:
     ) -> Flow[Recording]:
         """Start recording a meeting: ``POST …/recordings``.
 
-        The call is not idempotent, so it is sent again only if it surely was not processed.
+        The call is not idempotent, so it is sent again only if it was certainly not processed.
 
         :param meeting_id: the meeting to record
         :param max_seconds: seconds after which the recording ends, 60 to 86400 (default: the server's, 86400)
@@ -226,7 +226,7 @@ class RecordingsAPI:
         began = pendulum.now("UTC")
         data, response = yield from self._post_start("start_track", "/track", request)
         if isinstance(data, Mapping) and data:
-            # Today's SDK reads data.recording.
+            # The current SDK reads data.recording.
             return _read_started(data.get("recording", data), request.meeting_id)
         # The reference's answer is empty. The recording is then the newest that was invoked since the request was
         # sent, by the server's clock if the answer has its time.
@@ -284,7 +284,7 @@ class RecordingsAPI:
             response = yield httpx.Request("POST", self.url + path, json=body, extensions={"operation": operation})
             return parse_body(response, may_be_empty=True).get("data"), response
         except (RealtimeKitConnectionError, RealtimeKitResponseError, RealtimeKitAPIError) as error:
-            # The API's message may repeat what it was sent.
+            # The API's message may repeat values of the request.
             error = mask_error(error, [*find_secrets(body), *find_strings(request.extra_fields)])
             if _may_have_started(error):
                 raise _outcome_unknown(str(error), request.meeting_id) from error

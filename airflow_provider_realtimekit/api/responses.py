@@ -1,6 +1,6 @@
-"""Parse the API's answers: the envelope, its four shapes of error, and what a proxy answers in the API's place.
+"""Parse the API's answers: the envelope, its four forms of errors, and the answers of proxies.
 
-Decides which error an answer becomes, and when "not found" is an answer and no error.
+Decides which error an answer becomes, and when "not found" is not an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Refusal:
 
     :param status: the HTTP status that counts
     :param code: the API's own code, if there is one
-    :param message: the API's own words, if there are any
+    :param message: the API's own message, if there is one
     """
 
     status: int
@@ -89,7 +89,7 @@ def parse_body(response: httpx.Response, *, may_be_empty: bool = False) -> Mappi
     """Return the envelope of a successful answer, with its ``data``.
 
     :param may_be_empty: whether a success without ``data``, or without a body, is accepted (default: no)
-    :raises RealtimeKitAPIError: the API refused the request, in any of its shapes of error
+    :raises RealtimeKitAPIError: the API refused the request, in any of its forms of errors
     :raises RealtimeKitResponseError: the answer cannot be read, or holds no ``data``
     """
     status = response.status_code

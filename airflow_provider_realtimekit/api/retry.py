@@ -1,4 +1,4 @@
-"""Whether a request that failed is sent again, and after how many seconds: pure decisions, without I/O."""
+"""Decides whether a failed request is sent again, and after how many seconds. No I/O happens here."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # 2 to this power times any base is above any cap in use; without a bound the power of a long outage overflows.
 _LARGEST_EXPONENT = 16
 
-#: Answers that may be better next time. Every other answer is final, also a bad one.
+#: A request with one of these answers may succeed later. Every other answer is final.
 TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 1000)})
 
-# What a request led to: an answer, or an error of the network.
+# The outcome of a request: an answer or a network error.
 Outcome = httpx.Response | httpx.RequestError
 
 
 def backoff(failures: int, base: float, cap: float, draw: Callable[[], float] = random.random) -> float:
-    """Return how long to pause after a failure: exponential, with full jitter.
+    """Return the seconds to pause after a failure: exponential, with full jitter.
 
-    :param failures: how many failures there were in a row, 1 at least
+    :param failures: the number of consecutive failures, at least 1
     :param base: seconds; the first pause is drawn from 0 to ``base``, each further one from twice as much
     :param cap: seconds; no pause is longer
     :param draw: the source of chance, from 0 to 1 (default: :func:`random.random`)
@@ -37,7 +37,7 @@ def backoff(failures: int, base: float, cap: float, draw: Callable[[], float] = 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a caller keeps trying.
+    """When a failed request is sent again, and for how long.
 
     :param retry_timeout: seconds from the first attempt (default: 330). No attempt begins later. A ``Retry-After``
         that is longer is raised as a :class:`~.exceptions.RealtimeKitRateLimitError` that holds it. ``0``: one attempt.
@@ -72,8 +72,8 @@ class RetryPolicy:
 
 
 def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
-    """Whether a failed request can be sent again without harm."""
-    # The API has no idempotency key. A start (the only POST) may be sent again only if it surely had no effect: the
+    """Whether a failed request can be sent again without the risk of a second recording."""
+    # The API has no idempotency key. A start (the only POST) may be sent again only if it certainly had no effect: the
     # request never left, or was refused for the quota. Each repeated start could be a second recording.
     is_start = request.method == "POST"
     if isinstance(outcome, httpx.RequestError):

@@ -1,4 +1,4 @@
-"""Read a connection of type ``realtimekit`` into checked credentials: every rule for its fields is here."""
+"""Decides which values the fields of a ``realtimekit`` connection may have, and reads them into credentials."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _read_token(value: Any, where: str) -> str:
     token = str(value or "").strip()
     if not token:
         raise RealtimeKitInputError(f"password (the API token){where} is empty: put the token there")
-    # The error does not show the value: it may be a token with a word too much, such as "Bearer …".
+    # The error does not show the value: it may be a token with an extra word, such as "Bearer …".
     if not token.isascii() or not token.isprintable() or " " in token:
         raise RealtimeKitInputError(
             f"password (the API token){where} has spaces or characters that no token has: put the token alone there"
@@ -108,7 +108,7 @@ def _read_base_url(value: Any, where: str) -> str:
 
 
 def _find_fault(text: str) -> str | None:
-    """Return what is wrong with a base URL, without quoting what may be a secret in it."""
+    """Return what is wrong with a base URL, without quoting parts that may be secret."""
     try:
         _ = httpx.URL(text).host  # refuses host names that urlsplit accepts
         url = urlsplit(text)

@@ -38,7 +38,7 @@ _R2 = ".r2.cloudflarestorage.com"
 _SPACES = ".digitaloceanspaces.com"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _AZURE = "core.windows.net"
-_TEMPORARY_KEY = "ASIA"  # ids of AWS's temporary keys begin so
+_TEMPORARY_KEY = "ASIA"  # the ids of AWS's temporary keys begin with this
 _SSH_PORT = 22
 _WHERE_BUCKET = "storage_bucket, or the extra field bucket_name"
 
@@ -49,7 +49,7 @@ def read_storage(
     storage_path: str | None = None,
     storage_region: str | None = None,
 ) -> dict[str, Any]:
-    """Return the ``storage_config`` for an Airflow connection, to use in a start in a task of your own.
+    """Return the ``storage_config`` for an Airflow connection, for a start by your own code.
 
     Its secrets are ``SecretStr``, and Airflow masks them in its logs. Do not call it on an event loop: Airflow
     reads the connection synchronously.
@@ -67,7 +67,8 @@ def read_storage(
     reader = _READERS.get(source.kind)
     if reader is None:
         raise source.error(
-            f"is no storage that RealtimeKit can upload to: storage_conn_id takes {', '.join(map(repr, _READERS))}"
+            "is no storage that RealtimeKit can upload to: storage_conn_id must have the type "
+            + ", ".join(map(repr, _READERS))
         )
     config = {name: SecretStr(str(value)) if name in SECRET_KEYS else value for name, value in reader(source).items()}
     try:
@@ -87,7 +88,7 @@ class _Field(NamedTuple):
 
 @dataclass(frozen=True)
 class _Source:
-    """A connection, and the arguments of the task, which win over it."""
+    """A connection and the arguments of the task, which take precedence."""
 
     connection: Connection = field(repr=False)
     extra: Mapping[str, Any] = field(repr=False)
@@ -187,7 +188,7 @@ def _host(url: str) -> str:
     try:
         return urlsplit(url if "//" in url else f"//{url}").hostname or ""
     except ValueError:
-        return "?"  # no host's name, so that it is refused, without showing what may hold a secret
+        return "?"  # not a host name, so the caller refuses it without showing the URL, which may hold a secret
 
 
 def _read_google(source: _Source) -> dict[str, Any]:
@@ -262,7 +263,7 @@ _READERS: dict[str, Callable[[_Source], dict[str, Any]]] = {
 
 
 def _pieces(secret: str) -> Iterator[str]:
-    """Yield a secret, and the parts that are secret by themselves: a key file's keys, a key's lines, an account key."""
+    """Yield a secret and its secret parts: the keys of a key file, the lines of a key, an account key."""
     yield secret
     inside = parse_json_object(secret)
     if isinstance(inside, Mapping):

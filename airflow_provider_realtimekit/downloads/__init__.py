@@ -1,4 +1,4 @@
-"""Download the files of a recording from their signed URLs into the user's storage, complete or not at all.
+"""Download the files of a recording from their signed URLs into the user's storage, completely or not at all.
 
 Only ``transfers`` imports it. It knows no DAG and no context, and imports ``api``, ``models``, ``exceptions`` and
 ``redaction``. Read ``recording`` first (which files, and the manifest), then ``destination`` (where they go),

@@ -1,4 +1,4 @@
-"""Where the files of a recording and their manifest are put: destinations, and the placeholders in them."""
+"""Decides where the files of a recording and their manifest are stored: destinations and their placeholders."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
 from airflow_provider_realtimekit.exceptions import RealtimeKitInputError
 from airflow_provider_realtimekit.models import RecordingFile
 
 if TYPE_CHECKING:
     import pendulum
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from airflow_provider_realtimekit.models import Recording
 
 _TIMES = frozenset({"invoked_time", "started_time", "stopped_time"})
 _FILE_NAMES = frozenset({"output_file_name", "file_name", "file_stem", "suffix"})
 _PLACEHOLDERS = _TIMES | _FILE_NAMES | {"recording_id", "meeting_id", "session_id", "layer", "kind"}
-# Colons, as in ISO 8601, are not allowed in the file names of every system.
+# Not ISO 8601: some systems do not allow colons in file names.
 _TIME_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
-# Folder separators, and control characters, which no store and no system accepts in every name.
+# Folder separators, and control characters, which some stores and systems refuse.
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 Value: TypeAlias = "str | pendulum.DateTime | None"
@@ -37,7 +38,7 @@ class _Piece(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where one file goes.
+    """The destination of one file.
 
     :param name: the file's name, without any folder
     :param path: the file's own path
@@ -66,7 +67,7 @@ class Destination:
         self._pieces = _parse(text)
         self.placeholders = {piece.name for piece in self._pieces if piece.name}
         first = self._pieces[0].text
-        # What stands before the first placeholder, up to a slash, is a path already.
+        # The part before the first placeholder, up to a slash, is already a path.
         cut = first.rfind("/") + 1 if self.placeholders else len(first)
         self._base, self._rest = first[:cut], first[cut:]
         if self.placeholders and self._base.endswith("://"):
@@ -76,7 +77,7 @@ class Destination:
         self._names_file = any(f"\0{name}\0" in last for name in _FILE_NAMES)
 
     def targets(self, recording: Recording, files: Sequence[RecordingFile], meeting_id: str | None) -> list[Target]:
-        """Return where each of the files goes.
+        """Return the target of each file.
 
         :raises RealtimeKitInputError: when two files would go to one place, or as :meth:`target` does
         """
@@ -90,12 +91,10 @@ class Destination:
         return targets
 
     def target(self, recording: Recording, file: RecordingFile, meeting_id: str | None) -> Target:
-        """Return where one file goes.
+        """Return the target of one file.
 
         :raises RealtimeKitInputError: when the recording has no value for a placeholder
         """
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         values = _values(recording, file, meeting_id)
         # Not every version of Airflow accepts a relative path.
         base = self._base if "://" in self._base else str(Path(self._base).absolute())
@@ -165,8 +164,8 @@ def _find_problem(name: str | None, format_: str | None, conversion: str | None)
     if name is not None and name not in _PLACEHOLDERS:
         return f"{{{name}}} is not a placeholder; use one of {', '.join(sorted(_PLACEHOLDERS))}"
     if format_ and name not in _TIMES:
-        return f"the placeholder {{{name}}} takes no format"
-    return f"the placeholder {{{name}}} takes no conversion" if conversion else None
+        return f"the placeholder {{{name}}} must have no format"
+    return f"the placeholder {{{name}}} must have no conversion" if conversion else None
 
 
 def _values(recording: Recording, file: RecordingFile, meeting_id: str | None) -> dict[str, Value]:

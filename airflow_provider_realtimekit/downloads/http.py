@@ -1,4 +1,4 @@
-"""How a file is requested from its host: signed URLs and their renewal, redirects, proxies, and what an answer says."""
+"""How a file is requested from its host: signed URLs and their renewal, redirects, proxies and the headers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\s*", re.IGNORECASE)
 
 
 class FileChangedError(Exception):
-    """The host has another file now than the one whose download was begun."""
+    """The file on the host is not the one whose download was begun."""
 
 
 class SignedUrl(NamedTuple):
@@ -126,7 +126,7 @@ class RemoteFile:
         """
         pairs = [(self.etag, other.etag), (self.last_modified, other.last_modified)]
         known = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
-        # An answer to If-Range need not repeat the validators: that it is partial says that they match.
+        # A partial answer to If-Range need not repeat the validators. It proves that they match.
         if any(ours != theirs for ours, theirs in known) or not (known or is_partial):
             raise FileChangedError
         self.size = other.size if self.size is None else self.size
@@ -237,7 +237,7 @@ def _connect_through_proxy(url: httpx.URL, proxy: httpx.URL, timeout: float) -> 
     connection = HTTPSConnection(proxy.host, proxy.port or 80, timeout=timeout, context=TLS)
     headers = {}
     if proxy.username:
-        # httpx knows how to write the header; the URL of the request does not matter, but must not hold a signature.
+        # httpx writes the header. The URL of this request is not used, so it need not contain the signature.
         request = httpx.Request("CONNECT", url.copy_with(query=None))
         request = next(httpx.BasicAuth(proxy.username, proxy.password).auth_flow(request))
         headers["Proxy-Authorization"] = request.headers["Authorization"]

@@ -1,4 +1,4 @@
-"""Which files of a recording are downloaded, which are there already (the manifest), and what is returned."""
+"""Decides which files of a recording are downloaded, which are already stored (the manifest), and what is returned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath, get_hook_lineage_collector
 
 from airflow_provider_realtimekit.api.client import Credentials
 from airflow_provider_realtimekit.downloads.destination import Destination, Target, asset_uri, manifest_path
@@ -25,13 +27,10 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.models import FileKind, Recording, RecordingFile
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 FilesWanted: TypeAlias = Literal["all", "video", "audio"]
 #: What a download returns, as JSON.
 DownloadResult: TypeAlias = dict[str, Any]
-#: What the manifest and the result say of one file, as JSON.
+#: One file in the manifest and in the result, as JSON.
 FileRecord: TypeAlias = dict[str, Any]
 
 _KINDS = {
@@ -39,9 +38,9 @@ _KINDS = {
     "video": frozenset({FileKind.VIDEO}),
     "audio": frozenset({FileKind.AUDIO, FileKind.TRACK}),
 }
-# How far the list's time of a recording may differ from what the recording itself says.
+# The invocation time in the list may differ by this from the one of the recording itself.
 _LIST_MARGIN = timedelta(minutes=1)
-# A file of another origin at the manifest's path must not fill the memory.
+# A larger file at the manifest's path is not a manifest, and must not fill the memory.
 _MAX_MANIFEST_BYTES = 16 << 20
 _MANIFEST_FIELDS = {
     "session_id", "output_file_name", "invoked_time", "started_time", "stopped_time", "recording_duration"
@@ -55,13 +54,13 @@ class RecordingSource(Protocol):
     """The part of the hook that a download uses."""
 
     def get_credentials(self) -> Credentials:
-        """Return what the connection says."""
+        """Return the checked fields of the connection."""
 
     def get_recording(self, recording_id: str) -> Recording:
         """Return a recording, with new signed URLs."""
 
     def list_recordings(self, *, start_time: Any, end_time: Any) -> Iterator[Recording]:
-        """Yield the app's recordings of a time."""
+        """Yield the app's recordings within a time range."""
 
 
 def download_recording(
@@ -119,7 +118,7 @@ class _RecordingDownload:
         self._check_size = check_size
 
     def run(self, destination: Destination, wanted: FilesWanted) -> DownloadResult:
-        """Download the wanted files, and return what is where."""
+        """Download the wanted files, and return the result."""
         self._recording, files = self._request()
         self._id = self._recording.id
         self._meeting_id = self._recording.meeting_id
@@ -175,7 +174,7 @@ class _RecordingDownload:
         if record is not None:
             log.info("Recording %s: %s is there already, %d bytes", self._id, path, record["size"])
             return {**record, "seconds": 0.0, "skipped": True}
-        # Only now: what is there already is returned also after the recording has expired.
+        # Checked last, because files that are already stored are returned even if the recording has expired.
         if is_expired:
             raise self._expired(self._recording)
         credentials = self._hook.get_credentials()
@@ -204,8 +203,6 @@ class _RecordingDownload:
         raise RecordingUnavailableError(f"recording {self._id} has no file {file.safe_name} any more")
 
     def _add_lineage(self, path: ObjectStoragePath, record: FileRecord, app_id: str) -> None:
-        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
-
         collector = get_hook_lineage_collector()
         collector.add_input_asset(context=path, uri=f"realtimekit://{app_id}/recordings/{self._id}")
         extra = {"size": record["size"], "sha256": record["sha256"]}
@@ -224,7 +221,7 @@ def _file_record(target: Target, size: int, sha256: str) -> FileRecord:
 
 
 def parse_track_name(name: str, layer: str | None) -> dict[str, str | None]:
-    """Return whom a track file records and since when, as far as its name says so.
+    """Return the participant of a track file and the time of its start, as far as its name has them.
 
     :param name: ``<prefix>_<participant>_<milliseconds since 1970>.webm``
     :param layer: the layer's name, which is the prefix unless the start asked for another one
@@ -250,7 +247,7 @@ class Manifest:
         self._has_stale_parts = True
 
     def load(self) -> None:
-        """Read what the store has. A file that is no manifest counts as none, and is replaced later."""
+        """Read the manifest from the store. A file that is not a manifest is ignored, and replaced later."""
         text = read_start(self.path, _MAX_MANIFEST_BYTES)
         try:
             content = json.loads(text or "null")
@@ -264,7 +261,7 @@ class Manifest:
                 self._files[record["path"]] = dict(record)
 
     def find(self, path: ObjectStoragePath, announced_size: int | None) -> FileRecord | None:
-        """Return what is listed of a file, if the store still has it in the listed size.
+        """Return the record of a file if the store still has it with the listed size.
 
         :param announced_size: bytes that the file must have, ``None`` for any size
         """

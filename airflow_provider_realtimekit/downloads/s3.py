@@ -1,4 +1,4 @@
-"""How a file is uploaded to S3: in parts, with leftovers aborted. Also how large the parts of any upload are."""
+"""Multipart uploads to S3, which also abort those of killed tasks. Also decides the part size of all uploads."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def check_stored(path: ObjectStoragePath, stored: str, size: int) -> None:
 
 
 def abort_stale_uploads(path: ObjectStoragePath) -> None:
-    """Abort the uploads to a path that a killed task has left: they cost money, and no listing of files shows them."""
+    """Abort the uploads to a path that a killed task has left."""
+    # They cost money, and no listing of files shows them.
     target = _target(path)
-    # A token that may write need not be allowed to list uploads.
+    # Credentials that may write are not always allowed to list uploads.
     with suppress(OSError):
         found = path.fs.call_s3("list_multipart_uploads", Bucket=target["Bucket"], Prefix=target["Key"])
         for upload in found.get("Uploads", []):
@@ -83,7 +84,7 @@ class _Body(io.RawIOBase):
         return self._at
 
     def readinto(self, target: Any) -> int:
-        """Read as much as fits, and return how much that was."""
+        """Read as many bytes as fit into the buffer, and return their number."""
         piece = self._view[self._at : self._at + len(target)]
         target[: len(piece)] = piece
         self._at += len(piece)
@@ -91,12 +92,12 @@ class _Body(io.RawIOBase):
 
 
 class MultipartUpload:
-    """A multipart upload to S3. Nobody sees the file before the upload is completed.
+    """A multipart upload to S3. The file is invisible until the upload is completed.
 
     :param size: bytes to come, ``None`` if unknown
     """
 
-    # Not s3fs's own file: that holds each part three times in memory.
+    # Not s3fs's own file, which has each part three times in memory.
 
     def __init__(self, path: ObjectStoragePath, size: int | None) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""How each store writes a file so that it appears complete or not at all: local disk, S3, GCS, Azure, SFTP and others.
+"""How each store publishes a file completely or not at all: local disk, S3, GCS, Azure, SFTP and others.
 
 Until a file is published, its bytes are in an upload that no reader sees, or in ``<name>.parts/<random>.part`` beside
 it.
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 
 class PendingFile(Protocol):
-    """A file that is being written, and that nobody sees yet."""
+    """A file that is being written and is not visible yet."""
 
     def write(self, view: memoryview) -> None:
         """Append bytes."""
 
     def publish(self) -> None:
-        """Let the file appear under its name."""
+        """Make the file visible under its name."""
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -82,7 +82,7 @@ class Sink:
             self._file.write(view)
 
     def publish(self) -> None:
-        """Let the file appear under its name."""
+        """Make the file visible under its name."""
         with _store_errors(self._path):
             self._file.publish()
         self._is_published = True
@@ -96,7 +96,7 @@ class Sink:
         try:
             self._file.discard()
         except Exception as error:
-            # Not raised: the error that ended the block matters more.
+            # Not raised, because it would replace the error that ended the block.
             log.warning(
                 "What was written for %s could not be removed (%s); the next download to this path removes it",
                 self._path,
@@ -160,7 +160,7 @@ def _store_of(path: ObjectStoragePath) -> str:
 
 @contextmanager
 def _store_errors(path: ObjectStoragePath) -> Iterator[None]:
-    """Turn whatever a store raises into a :class:`DownloadError` that names the file and holds no secret."""
+    """Convert any error of a store into a :class:`DownloadError` that names the file and holds no secret."""
     try:
         yield
     except DownloadError:
@@ -317,7 +317,7 @@ class GcsUpload(_ObjectUpload):
 
 
 class AzureBlockBlob(_ObjectUpload):
-    """A block blob of Azure. Nobody sees its blocks before they are committed, which closing the file does."""
+    """A block blob of Azure. Its blocks are invisible until they are committed, which closing the file does."""
 
     def publish(self) -> None:
         """Commit the blocks, and check the file's size."""

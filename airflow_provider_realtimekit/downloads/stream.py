@@ -1,4 +1,4 @@
-"""How the bytes of a file are read on when a connection breaks: resuming with ranges, retries, and when they end."""
+"""How a download continues when a connection breaks: resuming with ranges, retries, and when they end."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _READ_BYTES = 1 << 18
 _URL_REJECTED = frozenset({401, 403, 404, 410})
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REJECTIONS = 3
-# A host without ranges sends the file from its beginning each time. One that has broken off so often before the
-# missing bytes is likely to do so always.
+# A host without ranges sends the file from its beginning each time. If it breaks off this many times before the
+# missing bytes, it probably always does.
 _MAX_RESTARTS = 5
 _MIN_DELAY, _MAX_DELAY = 0.1, 15.0
-# How soon a wait ends when the download is stopped.
+# A wait ends at most this many seconds after the download is stopped.
 _STOP_CHECK_SECONDS = 0.1
 
 
 class NoRangesError(Exception):
-    """The host does not serve parts of a file, although it seemed to."""
+    """The host announced ranges, but does not serve them."""
 
 
 @dataclass(frozen=True)
 class DownloadContext:
-    """What all connections for one file share.
+    """The data that all connections for one file share.
 
     :param url: where the file is
     :param timeout: seconds without a byte until a connection counts as broken
@@ -47,12 +47,12 @@ class DownloadContext:
     abort: Event = field(default_factory=Event)
 
     def check_running(self) -> None:
-        """Raise :class:`DownloadError` when the download is to end."""
+        """Raise :class:`DownloadError` if the download was stopped or has failed."""
         if self.stop.is_set() or self.abort.is_set():
             raise DownloadError("the download was stopped")
 
     def wait(self, seconds: float) -> None:
-        """Wait, and raise :class:`DownloadError` when the download is to end."""
+        """Wait, and raise :class:`DownloadError` if the download was stopped or has failed."""
         end = time.monotonic() + seconds
         self.check_running()
         while (left := end - time.monotonic()) > 0:
@@ -78,7 +78,7 @@ class RetryBudget:
         self._active_at = self._clock()
 
     def note_activity(self) -> None:
-        """Start ``retry_timeout`` again, because the host sends bytes, though none that are new."""
+        """Restart ``retry_timeout``, because the host sends bytes, even if no new ones."""
         self._active_at = self._clock()
 
     def fail(self, reason: str, retry_after: float | None = None) -> None:
@@ -101,7 +101,7 @@ class RetryBudget:
     def fail_restart(self, host: str) -> None:
         """Wait after a host without ranges broke off before the bytes that are missing.
 
-        :raises DownloadError: when it has done so too often
+        :raises DownloadError: when this happened too often
         """
         self._restarts += 1
         if self._restarts > _MAX_RESTARTS:
@@ -127,8 +127,8 @@ class RetryBudget:
 class Stream:
     """Reads a file from any offset, over one connection at a time, and resumes wherever a connection breaks.
 
-    :param context: what is shared with the file's other streams
-    :param file: what is known of the file; ``None``: learn it from the first answer
+    :param context: the context that it shares with the file's other streams
+    :param file: the file as its host describes it; ``None``: read this from the first answer
     :param is_strict: whether an answer with more than the requested part raises :class:`NoRangesError`
     """
 
@@ -260,7 +260,7 @@ class Stream:
             raise NoRangesError
 
     def _skip(self, reply: Reply, offset: int) -> bool:
-        """Read over the bytes before ``offset``, where the host began earlier than requested."""
+        """Read and drop the bytes before ``offset`` if the host began earlier than requested."""
         left = offset - self._begin
         if left:
             self._stop_using_ranges()

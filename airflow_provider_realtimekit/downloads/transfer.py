@@ -1,4 +1,4 @@
-"""How one file is moved from its host to its store: over one connection or several, in bounded memory, size checked.
+"""Downloads one file to its store: over one connection or several, in bounded memory, with a check of the size.
 
 Read :func:`download_file` first, then :class:`Transfer`.
 """
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 _MAX_CHANGES = 3
-# Over one connection: blocks that stay in the processor's cache from being read to being written.
+# Over one connection: small enough for the processor's cache, from which a block is written.
 _BLOCK_BYTES, _BLOCKS = 1 << 18, 16
 # Over several connections: parts so small that little memory is used. While one connection waits for its answer, the
 # others read. There is one buffer more than connections, for the part that is being written.
 _PART_BYTES, _PARTS, _CONNECTIONS = 1 << 20, 7, 6
-# How much is read between two decisions for one connection or several.
+# The bytes that are read between two decisions for one connection or several.
 _PROBE_BYTES = 16 << 20
-# One connection of this speed is as fast as disks and stores are. More connections would only cost processor time.
+# One connection of this speed is as fast as disks and stores. More connections would only cost processor time.
 _FAST_BYTES_PER_SECOND = 150e6
-# How much faster several connections must be than one, to be kept.
+# Several connections stay in use only if they are faster than one by this factor.
 _MIN_SPEEDUP = 1.1
 _LOG_SECONDS = 10.0
 _MB = 1e6
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class StoredFile(NamedTuple):
-    """What was stored.
+    """The size and the checksum of a stored file.
 
     :param size: bytes
     :param sha256: in hexadecimal
@@ -95,7 +95,7 @@ def _check_announced_size(context: DownloadContext, file: RemoteFile) -> None:
     """Compare the sizes before gigabytes are moved."""
     announced = context.url.announced_size
     if announced not in (None, file.size) and file.size is not None:
-        # The file may have changed since the API was asked.
+        # The file may have changed since the API announced its size.
         context.url.renew()
         announced = context.url.announced_size
         if announced not in (None, file.size):
@@ -182,7 +182,7 @@ class _ParallelReader:
     """
 
     def __init__(self, context: DownloadContext, file: RemoteFile) -> None:
-        # An event of its own: that one of several connections has failed must not stop what else the caller downloads.
+        # A separate event: the failure of one connection must not stop the caller's other downloads.
         self._context = replace(context, abort=Event())
         self._size = file.size or 0
         self._executor = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="realtimekit-part")
@@ -223,9 +223,9 @@ class _ParallelReader:
 
 
 class BufferPool(LifoQueue[bytearray]):
-    """A few buffers that are used again and again, which bounds the memory of a download.
+    """A few buffers that are reused, so that the memory of a download is bounded.
 
-    Whoever gets one puts it back after use. ``get`` waits until one is free.
+    A buffer is put back after use, and ``get`` waits until one is free.
 
     :param size: bytes of each
     :param count: how many
@@ -241,7 +241,7 @@ class BufferPool(LifoQueue[bytearray]):
 class WriterPipeline:
     """Hashes and stores buffers in order, and puts them back into their pool; a thread does one of the two.
 
-    What the thread raises is raised by the next :meth:`put`, or by :meth:`finish`.
+    An error of the thread is raised by the next :meth:`put`, or by :meth:`finish`.
     """
 
     def __init__(self, sink: Sink, progress: Progress) -> None:

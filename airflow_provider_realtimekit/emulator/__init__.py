@@ -7,7 +7,7 @@ Run it with `python -m airflow_provider_realtimekit.emulator`, or in a test:
     with EmulatorServer(Settings(invoked_seconds=0.1)) as emulator:
         ...  # emulator.base_url is the host of a connection
 
-It imports nothing of the provider, so that it can contradict it; nothing of the provider imports it. Read `settings`,
+It imports nothing of the provider, so that it can contradict the provider, which does not import it. Read `settings`,
 then `world/` (meetings and recordings), `media/` (their files), `http/` (the API), and `server`, which starts it all.
 """
 

@@ -66,7 +66,7 @@ def _create_parser() -> argparse.ArgumentParser:
 
 
 def _option(name: str, field: FieldInfo) -> dict[str, Any]:
-    # None stands for the default, which is the model's.
+    # None means the model's default.
     option: dict[str, Any] = {"dest": name, "default": None, "help": field.description}
     if isinstance(field.default, bool):
         return option | {"action": "store_true"}

@@ -19,12 +19,12 @@ from airflow_provider_realtimekit.emulator.http.emulator import Emulator
 from airflow_provider_realtimekit.emulator.settings import Settings
 
 _START_SECONDS = 30.0
-# How long requests that are under way may take when the server stops.
+# Open requests have this many seconds to end when the server stops.
 _GRACE_SECONDS = 1
 
 
 class EmulatorServer(Emulator):
-    """An emulator that listens while its `with` block lasts.
+    """An emulator that listens during its `with` block.
 
     :param settings: default: those of `Settings()`
     :param port: 0 picks a free one
@@ -103,7 +103,7 @@ class EmulatorServer(Emulator):
         if self._state_path:
             state_file.load(self, self._state_path)
         self._socket = socket.create_server(self._address, backlog=1024)
-        # A daemon, so that a test that never leaves the block cannot keep its process alive.
+        # A daemon, so that the process ends even if a test never leaves the block.
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self._thread.start()
         deadline = time.monotonic() + _START_SECONDS

@@ -11,9 +11,9 @@ Refusal = Literal["conflict", "bad-request", "accept"]
 
 
 class Settings(BaseModel):
-    """How the emulated RealtimeKit behaves. A change takes effect at once.
+    """The behaviour of the emulated RealtimeKit. A change takes effect at once.
 
-    Timestamps are real, so that none lies in the future of a client's clock. `speed` shortens the phases of a
+    Timestamps are real, so that none is in the future for a client's clock. `speed` shortens the phases of a
     recording and lengthens its media: at 60, ten real seconds of recording become ten minutes of video, and its
     `recording_duration` is 600. The settings of links, files and quota are in real seconds.
     """
@@ -34,8 +34,8 @@ class Settings(BaseModel):
     hang_invoked: bool = Field(False, description="new recordings stay INVOKED")
     strict_meetings: bool = Field(False, description="a meeting must be opened before it can be recorded")
 
-    # No document says what the API answers to these two. 409 is HTTP's status for "not in this state", and no client
-    # can mistake it for a malformed request; with the other choices a client can show that it copes with them, too.
+    # The answers to these two are not documented. 409 is HTTP's status for "not in this state", which differs from that
+    # of a malformed request. The other choices are for tests of clients that must handle them, too.
     second_start: Refusal | Literal["start"] = Field(
         "conflict",
         description="the answer to a second start in a meeting that is being recorded: conflict (409), "

@@ -1,7 +1,7 @@
 """How the state of an emulator is saved to a file, and loaded when it starts again.
 
 The file holds the meetings, the recordings and the ledger. Settings come from the command line each time, faults are
-not saved, and the media are made again. Recordings go on in the time between, as if only the network were down.
+not saved, and the media are made again. Recordings continue in the meantime, as if only the network had failed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def save(emulator: Emulator, path: Path) -> None:
     :raises OSError: if the file cannot be written; then an older file stays as it is
     """
     state = {"world": _dump_world(emulator.world), "ledger": emulator.ledger.dump()}
-    # Written beside and then renamed, so that a crash leaves the old file or the new one, never half of one.
+    # Written to another file and then renamed, so that a crash leaves the old file or the new one.
     temporary = path.with_name(f"{path.name}.new")
-    # For the owner's eyes only: the configuration of a recording may hold credentials.
+    # Readable only by the owner, because the configuration of a recording may hold credentials.
     temporary.touch(mode=0o600)
     temporary.write_text(json.dumps(state))
     temporary.replace(path)

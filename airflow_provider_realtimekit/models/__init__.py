@@ -1,4 +1,4 @@
-"""The values of the recordings API: what it answers (:class:`Recording`), and what it is sent (the requests).
+"""The values of the recordings API: its answers (:class:`Recording`) and the requests.
 
 May be imported by everything. It imports only ``exceptions`` and ``redaction``. All models are immutable, and show no
 secret in ``repr``. Read ``status`` first (the statuses, the actions), then ``recording`` (what is answered, and

@@ -1,4 +1,4 @@
-"""What all models share: identifiers, timestamps, leniency towards answers, strictness in requests.
+"""What all models share: identifiers, timestamps, lenient parsing of answers, strict checks of requests.
 
 An answer of the API loses a malformed field and nothing else. A request with a malformed field is refused, with an
 error that names the argument, its value and what is allowed.
@@ -92,7 +92,7 @@ def _require_text(value: str) -> str:
     return value
 
 
-# Not min_length: pydantic refuses to count the characters of a text with half a surrogate pair in it.
+# Not min_length: pydantic cannot count the characters of a text with half a surrogate pair.
 NonEmptyText = Annotated[str, AfterValidator(_require_text)]
 
 
@@ -106,7 +106,7 @@ class LenientModel(BaseModel):
     def _drop_malformed(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(data, Mapping):
             return handler(data)
-        # The API writes null for what it does not know. Without the key, a field's second alias has its turn.
+        # The API writes null for unknown values. Without the key, pydantic reads a field's second alias.
         given = {key: value for key, value in data.items() if value is not None}
         try:
             return handler(given)
@@ -130,7 +130,7 @@ class RequestModel(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _read_json(cls, value: Any) -> Any:
-        # A template renders an object as JSON text, unless the DAG asks for native objects.
+        # A template renders an object as JSON text, unless the DAG sets render_template_as_native_obj.
         return parse_json_object(value, value) if isinstance(value, str) else value
 
     @classmethod
@@ -147,7 +147,7 @@ class RequestModel(FrozenModel):
 
 
 def reveal(value: Any) -> Any:
-    """Return a value as plain JSON, with its secrets in clear."""
+    """Return a value as plain JSON, with its secrets unmasked."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, datetime):
@@ -169,7 +169,7 @@ def merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say in one line what is wrong with a request: each argument, its value, and what is allowed."""
+    """Return one line with each wrong argument of a request, its value, and what is allowed."""
     return "; ".join(_describe_one(details, model) for details in error.errors(include_url=False))
 
 
@@ -187,7 +187,7 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel]) -> str:
     if SECRET_KEYS & set(map(str, location)):
         shown = MASK
     else:
-        # A wrong value of a field that holds objects may be an object gone wrong, with its secrets in it.
+        # A wrong value of a field for objects may be a malformed object with secrets.
         shown = _shown(details.get("input"), is_object=field is None or _holds_objects(field))
     if field and is_exact and field.description:
         rule = field.description
@@ -195,7 +195,7 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _find_field(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[FieldInfo | None, bool]:
-    """Find the field that a location points at or into, and whether it points at the whole field."""
+    """Find the field that a location points at or into, and whether it points at the complete field."""
     current: type[BaseModel] | None = model
     found, is_exact = None, False
     for name in location:
@@ -216,7 +216,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _flatten(annotation: Any) -> Iterator[Any]:
-    """Yield an annotation and all that it is made of, such as ``list[X] | None``, ``list[X]``, ``X`` and ``None``."""
+    """Yield an annotation and all its parts, such as ``list[X] | None``, ``list[X]``, ``X`` and ``None``."""
     yield annotation
     for part in get_args(annotation):
         yield from _flatten(part)

@@ -1,6 +1,6 @@
-"""A recording as the API answers it: what is read, which files it has, and what is published of it.
+"""A recording as the API returns it: its fields, its files, and the JSON that is published.
 
-What is published holds no storage credential, and a signed URL only where that was asked for.
+Published JSON holds no storage credential, and signed URLs only if the caller sets ``include_urls``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StopReason(LenientModel):
 
 
 class Meeting(LenientModel):
-    """The meeting of a recording. Only lists answer it."""
+    """The meeting of a recording. Only lists contain it."""
 
     id: str | None = None
     title: str | None = None
@@ -76,7 +76,7 @@ class RecordingStorage(LenientModel):
 
 
 class FileKind(StrEnum):
-    """What a file holds: the whole meeting as video, its sound, or one participant's track."""
+    """The content of a file: the complete meeting as video, its sound, or one participant's track."""
 
     VIDEO = "video"
     AUDIO = "audio"
@@ -98,7 +98,7 @@ class RecordingFile(FrozenModel):
 
     @property
     def safe_name(self) -> str:
-        """The name without folders, so that it cannot lead out of the folder that the file is stored in."""
+        """The name without folders, so that the file cannot be stored outside of its folder."""
         name = self.name.replace("\\", "/").rpartition("/")[2]
         return name if name.strip(".") else "recording"
 
@@ -125,17 +125,17 @@ TrackLayers = Annotated[tuple[TrackLinks, ...], BeforeValidator(_drop_malformed_
 
 
 class Recording(LenientModel):
-    """A recording as the API answers it.
+    """A recording as the API returns it.
 
     Only ``id`` is always present: the API sometimes answers partial recordings. Times are aware pendulum times,
     durations are in seconds, sizes in bytes. A status that this version does not know stays a plain string.
     """
 
     id: NonEmptyText
-    # Left to right: else pydantic prefers the plain string over the enum.
+    # Left to right, because otherwise pydantic prefers the plain string to the enum.
     status: Annotated[RecordingStatus | str | None, Field(union_mode="left_to_right")] = None
     output_file_name: str | None = None
-    # Lists answer the meeting as an object. A single recording sometimes has its id, which the reference lacks.
+    # Lists contain the meeting as an object. A single recording sometimes has its id, which is not in the reference.
     meeting_id: str | None = Field(
         default=None, validation_alias=AliasChoices("meeting_id", AliasPath("meeting", "id"))
     )
@@ -172,7 +172,7 @@ class Recording(LenientModel):
         return self.status == RecordingStatus.UPLOADED
 
     def has_reached(self, action: Action) -> bool:
-        """Whether its status is one that the action leads to, whatever led there."""
+        """Whether its status is one that the action leads to, for any reason."""
         return self.status in GOALS[action]
 
     def is_invoked_since(self, moment: pendulum.DateTime) -> bool:

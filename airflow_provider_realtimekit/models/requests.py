@@ -1,6 +1,6 @@
-"""What requests hold: the bodies of both starts and the filters of a list, checked before anything is sent.
+"""The bodies of both starts and the filters of a list, checked before anything is sent.
 
-Limits and allowed values are those of the API's reference. Where the guides or the official SDK say more, so do we.
+Limits and allowed values are those of the API's reference, and further ones of the guides and the official SDK.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class BucketConfig(RequestModel):
 
 
 class _StartBody(RequestModel):
-    """What both starts share. ``extra_fields`` are merged into the body unchecked, and win over checked fields."""
+    """The common fields of both starts. ``extra_fields`` are merged into the body unchecked, and take precedence."""
 
     meeting_id: Identifier = Field(description=IDENTIFIER_RULE)
     max_seconds: MaxSeconds | None = Field(default=None, description=_SECONDS_RULE)
@@ -110,7 +110,7 @@ class _StartBody(RequestModel):
         return plain
 
     def to_body(self) -> dict[str, Any]:
-        """Return the JSON body to send, its secrets in clear."""
+        """Return the JSON body to send, with its secrets unmasked."""
         return merge(reveal(self.model_dump(exclude_none=True)), self.extra_fields or {})
 
 
@@ -141,7 +141,7 @@ class StartRecordingRequest(_StartBody):
 
     @model_validator(mode="after")
     def _check_stored(self) -> Self:
-        # The guides: without the bucket and without a storage of one's own the recording is lost.
+        # The guides: without the bucket and without a storage of the user, the recording is lost.
         bucket = self.realtimekit_bucket_config
         has_storage = self.storage_config or (self.extra_fields or {}).get("storage_config")
         if bucket and not bucket.enabled and not has_storage:
@@ -184,7 +184,7 @@ class TrackLayer(RequestModel):
 
 
 class StartTrackRecordingRequest(_StartBody):
-    """The body of a track start: ``POST …/recordings/track``, with the fields of the reference and of today's SDK."""
+    """The body of a track start: ``POST …/recordings/track``, with the fields of the reference and the current SDK."""
 
     layers: dict[str, TrackLayer] | None = Field(default=None, min_length=1)
     user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_USER_IDS)] | None = Field(

@@ -27,7 +27,7 @@ class Action(StrEnum):
 ACTIVE = frozenset({RecordingStatus.INVOKED, RecordingStatus.RECORDING, RecordingStatus.PAUSED})
 TERMINAL = frozenset({RecordingStatus.UPLOADED, RecordingStatus.ERRORED})
 
-#: The statuses that an action leads to. A recording in one of them does not need the action any more.
+#: The statuses that an action leads to. A recording with one of them does not need the action any more.
 GOALS = {
     Action.PAUSE: frozenset({RecordingStatus.PAUSED}),
     Action.RESUME: frozenset({RecordingStatus.RECORDING}),

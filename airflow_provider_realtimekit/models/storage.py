@@ -74,7 +74,7 @@ class StorageConfig(RequestModel):
             raise ValueError(f"storage of type {kind} needs {_names(missing)}")
         if refused := given - fields.required - fields.optional:
             allowed = _names(fields.required | fields.optional)
-            raise ValueError(f"storage of type {kind} does not take {_names(refused)}; it takes {allowed}")
+            raise ValueError(f"storage of type {kind} does not have {_names(refused)}; its fields are {allowed}")
         return self
 
     def _fields_of_type(self) -> tuple[_Fields, str]:

@@ -1,4 +1,4 @@
-"""Operators that pause, resume and stop a recording. They bring it to a state: one that is there already is fine."""
+"""Operators that pause, resume and stop a recording. They succeed if the recording already has the wanted status."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _ActionOperator(RealtimeKitOperator):
         """
         if bool(self.recording_id) == bool(self.meeting_id):
             raise RealtimeKitInputError(
-                f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: give one of the two"
+                f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: set exactly one of them"
             )
         if self.recording_id:
             return self.recording_id
@@ -59,7 +59,7 @@ class _ActionOperator(RealtimeKitOperator):
 
 
 class RealtimeKitPauseRecordingOperator(_ActionOperator):
-    """Pause a recording (``PUT …/recordings/{recording_id}``); one that is paused already is fine.
+    """Pause a recording (``PUT …/recordings/{recording_id}``). Succeeds if it is already paused.
 
     Returns the recording as plain JSON, ``id`` first.
 
@@ -72,7 +72,7 @@ class RealtimeKitPauseRecordingOperator(_ActionOperator):
 
 
 class RealtimeKitResumeRecordingOperator(_ActionOperator):
-    """Resume a paused recording (``PUT …/recordings/{recording_id}``); one that records already is fine.
+    """Resume a paused recording (``PUT …/recordings/{recording_id}``). Succeeds if it already records.
 
     Returns the recording as plain JSON, ``id`` first.
 
@@ -85,10 +85,10 @@ class RealtimeKitResumeRecordingOperator(_ActionOperator):
 
 
 class RealtimeKitStopRecordingOperator(_ActionOperator, WaitingOperator):
-    """Stop a recording (``PUT …/recordings/{recording_id}``), and wait for the file if that is asked for.
+    """Stop a recording (``PUT …/recordings/{recording_id}``), and wait for the file if ``wait_for_completion`` is set.
 
-    One that is stopped, uploading or uploaded already is fine. So is a meeting without an active recording: there is
-    nothing to stop or to wait for, and the result is ``None``. The task ends when the recording is not active any more.
+    Succeeds if the recording is already stopped, uploading or uploaded. Succeeds with the result ``None`` if the
+    meeting has no active recording. The task ends when the recording is not active any more.
 
     Returns the recording as plain JSON, ``id`` first.
 
@@ -100,7 +100,7 @@ class RealtimeKitStopRecordingOperator(_ActionOperator, WaitingOperator):
     _action = "stop"
 
     def execute(self, context: Context) -> dict[str, Any] | None:
-        """Stop the recording, wait for its end if that is asked for, and return it as plain JSON."""
+        """Stop the recording, wait for its file if ``wait_for_completion`` is set, and return it as plain JSON."""
         planned = self._plan_wait() if self.wait_for_completion else None
         recording_id = self._find_recording_id()
         if recording_id is None:

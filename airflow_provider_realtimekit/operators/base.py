@@ -1,4 +1,4 @@
-"""What operators share: the connection, masking of secrets, and waiting on the worker or in the triggerer.
+"""The common parts of all operators: the connection, masking of secrets, and waiting on the worker or in the triggerer.
 
 The sensor waits with the same functions. Nothing heavy is imported here before a task runs.
 """
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
     from airflow_provider_realtimekit.waiting.outcome import Wait
 
-# How long after the trigger's own deadline Airflow ends a deferral. The trigger should be first: its event says which
-# status the recording had.
+# Airflow ends a deferral this long after the trigger's own deadline. The trigger should be first, because its event
+# has the status of the recording.
 BACKSTOP = timedelta(minutes=2)
-# Airflow kills a task's process 5 seconds after it asked the process to end.
+# Airflow kills a task's process 5 seconds after SIGTERM.
 _KILL_SECONDS = 4.0
 
 
@@ -67,7 +67,7 @@ class RealtimeKitOperator(BaseOperator):
         return RealtimeKitHook(self.realtimekit_conn_id, self.app_id)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render the templates, and have Airflow mask the secrets among the arguments wherever it shows them."""
+        """Render the templates, and make Airflow mask the secrets among the arguments in logs and in the UI."""
         super().render_template_fields(context, jinja_env)
         from airflow.sdk.log import mask_secret
 
@@ -114,7 +114,7 @@ class WaitingOperator(RealtimeKitOperator):
         app_url: str = "",
         **_: Any,
     ) -> dict[str, Any]:
-        """Return the recording in the trigger's event, or raise the error that the event stands for."""
+        """Return the recording in the trigger's event, or raise the error in the event."""
         from airflow_provider_realtimekit.waiting.outcome import Wait, result_from_event
 
         self.app_url = app_url
@@ -142,7 +142,7 @@ class WaitingOperator(RealtimeKitOperator):
         return wait
 
     def _finish(self, recording: Recording, planned: Wait | None) -> dict[str, Any]:
-        """Return the recording as plain JSON; wait for its end first if that is planned."""
+        """Return the recording as plain JSON, after waiting for its end if a wait is planned."""
         if planned is None:
             return recording.to_json()
         from airflow_provider_realtimekit.waiting.outcome import evaluate, poll_until_over, result_from_event
@@ -205,7 +205,7 @@ def make_trigger(
 def defer(
     task: Any, wait: Wait, poll_interval: float, *, stop_on_kill: bool = False, more: dict[str, Any] | None = None
 ) -> NoReturn:
-    """Wait in the triggerer; the task goes on in its ``execute_complete``.
+    """Defer the task until the wait in the triggerer ends; it then resumes in its ``execute_complete``.
 
     :param stop_on_kill: whether the trigger stops the recording when a person ends the task
     :param more: further arguments of ``execute_complete``, besides the event and the wait
@@ -227,12 +227,12 @@ def defer(
 
 
 def out_of_time(error: RecordingTimeoutError, wait: Wait) -> BaseException:
-    """Return what a task raises whose wait met its deadline: Airflow's own error where the limit is Airflow's."""
+    """Return the error of a wait whose deadline passed: Airflow's own one if ``execution_timeout`` set the deadline."""
     return AirflowTaskTimeout(str(error)) if wait.limit == "execution_timeout" else error
 
 
 def log_status_history(log: Any, event: Mapping[str, Any] | None) -> None:
-    """Log the statuses that the triggerer saw: its own log may be gone."""
+    """Log the statuses that the triggerer saw, because its own log may be gone."""
     from airflow_provider_realtimekit.waiting.outcome import status_history
 
     for moment, status in status_history(event):
@@ -240,8 +240,8 @@ def log_status_history(log: Any, event: Mapping[str, Any] | None) -> None:
 
 
 def run_before_exit(act: Callable[[], None]) -> None:
-    """Run a function while the task's process is being ended, and wait 4 seconds for it at most."""
-    # On a thread: a signal interrupted the main thread, which may hold any lock, that of an import included.
+    """Run a function while the task's process is being ended, and wait at most 4 seconds for it."""
+    # On a thread, because the signal interrupted the main thread, which may hold any lock, such as that of an import.
     thread = threading.Thread(target=act, name="realtimekit-on-kill", daemon=True)
     thread.start()
     thread.join(_KILL_SECONDS)

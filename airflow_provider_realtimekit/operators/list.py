@@ -1,4 +1,4 @@
-"""The operator that lists recordings: which ones, how many, and what it returns of each."""
+"""The operator that lists recordings: which ones, how many, and which fields it returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Airflow maps a task over 1,024 values at most, unless [core] max_map_length says otherwise.
 DEFAULT_LIMIT = 1000
 ALL_FIELDS = "all"
-# Expiry within so many hours is worth a warning: a daily archive has one run left.
+# The log warns of recordings that expire within this many hours, in which a daily archive has one run left.
 _EXPIRY_WARNING_HOURS = 24
 # Recordings that a log line names at most.
 _MAX_NAMED = 20
@@ -125,7 +125,7 @@ class RealtimeKitListRecordingsOperator(RealtimeKitOperator):
 
 
 def _check_fields(fields: Sequence[str] | str | None) -> frozenset[str]:
-    """Return the names of the fields to return; none of them means ids only.
+    """Return the names of the fields to return; an empty result means ids only.
 
     :raises RealtimeKitInputError: when a name is not a field of a recording
     """

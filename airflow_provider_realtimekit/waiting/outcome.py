@@ -1,6 +1,6 @@
-"""What ends a wait for a recording, and what its end means. Sensor, operators and trigger all ask here, in every mode.
+"""Decides when a wait for a recording ends and with which result, for sensor, operators and trigger in every mode.
 
-A :class:`Wait` says what is awaited. :func:`fetch_awaited` fetches it, :func:`evaluate` decides whether the wait is
+A :class:`Wait` names the recording. :func:`fetch_awaited` fetches it, :func:`evaluate` decides whether the wait is
 over. A wait ends with an *event*, which :func:`result_from_event` turns into the recording or an error.
 """
 
@@ -35,7 +35,7 @@ from airflow_provider_realtimekit.redaction import strip_queries, truncate
 # How a wait ended, as plain JSON: ``outcome`` (an Outcome), ``recording`` (as published, or None), ``error`` (of a
 # fault: ``type``, ``message``, ``details``), and from the triggerer ``status_history`` (pairs of time and status).
 Event = dict[str, Any]
-# Returns seconds since the epoch; another one is for tests.
+# Returns seconds since the epoch; replaced in tests.
 Clock = Callable[[], float]
 
 
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 
 class Awaited(Protocol):
-    """What names an awaited recording: its id, or a meeting and the earliest time of its invocation."""
+    """The fields that name an awaited recording: its id, or a meeting and the earliest time of its invocation."""
 
     @property
     def recording_id(self) -> str | None: ...  # noqa: D102
@@ -62,7 +62,7 @@ class Awaited(Protocol):
 
 @dataclass(frozen=True)
 class Wait:
-    """What is awaited, and for how long. All fields are plain JSON, because a wait moves between processes.
+    """The awaited recording and the limits of the wait, as plain JSON, because a wait moves between processes.
 
     :param recording_id: the recording; or
     :param meeting_id: the meeting; its newest recording is awaited, of those invoked at or after ``invoked_after``
@@ -82,13 +82,13 @@ class Wait:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> Wait:
-        """Return the wait of fields that were stored when a task was deferred."""
+        """Build the wait from the fields that were stored when a task was deferred."""
         # Tasks may stay deferred while the provider is upgraded: a field of another version is ignored.
         return cls(**{key: value for key, value in (stored or {}).items() if key in cls.__dataclass_fields__})
 
     @property
     def description(self) -> str:
-        """What is awaited, in words."""
+        """The awaited recording, as text for logs and errors."""
         if self.recording_id:
             return f"recording {self.recording_id}"
         return f"a recording of meeting {self.meeting_id} invoked at or after {self.invoked_after}"
@@ -100,13 +100,13 @@ class Wait:
         return replace(self, invoked_after=recording.invoked_time.isoformat())
 
     def check(self) -> None:
-        """Check what the task's templates rendered to.
+        """Check the rendered arguments.
 
         :raises RealtimeKitInputError: when an argument is missing or malformed; it names the argument
         """
         if bool(self.recording_id) == bool(self.meeting_id):
             raise RealtimeKitInputError(
-                f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: give one of the two"
+                f"recording_id={self.recording_id!r} and meeting_id={self.meeting_id!r}: set exactly one of them"
             )
         if self.recording_id:
             return
@@ -122,7 +122,7 @@ class Wait:
 
 
 def fetch_awaited(api: RecordingsAPI, awaited: Awaited) -> Flow[Recording | None]:
-    """Fetch what is awaited; ``None`` when the API does not show it yet.
+    """Fetch the awaited recording; ``None`` when the API does not show it yet.
 
     :raises RealtimeKitNotFoundError: when there is no recording of this id
     """
@@ -144,7 +144,7 @@ def evaluate(recording: Recording | None, wait: Wait, clock: Clock = time.time) 
         return _event(Outcome.ERRORED, recording)
     if recording.is_invoked_since(pendulum.from_timestamp(clock() - wait.invoked_timeout)):
         return _event(Outcome.STUCK, recording)
-    # Everything else goes on, a status that is not known yet included: the API may gain some.
+    # With any other status the wait continues, also with an unknown one, because the API may get new statuses.
     return None
 
 
@@ -164,7 +164,7 @@ def fault_event(error: Exception) -> Event:
         "outcome": Outcome.FAULT.value,
         "recording": None,
         "error": {
-            # The task raises the same class again: by its name, because only JSON crosses to the worker.
+            # The task raises the same class again, found by its name, because the event is JSON.
             "type": type(error).__name__,
             "message": truncate(strip_queries(str(error))),
             "details": vars(error) if isinstance(error, RealtimeKitError) else {},
@@ -179,9 +179,9 @@ def status_history(event: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def result_from_event(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_error: bool = True) -> dict[str, Any]:
-    """Return the recording of the event that ended a wait, or raise the error that the event stands for.
+    """Return the recording of the event that ended a wait, or raise the error in the event.
 
-    :param event: the event, or whatever came in its place
+    :param event: the event; anything else is an error
     :param wait: the wait that it ended
     :param fail_on_error: whether ERRORED raises; if not, the recording is returned
     :raises RecordingFailedError: when the recording is ERRORED
@@ -201,7 +201,7 @@ def result_from_event(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_er
             f"{wait.description} did not finish in time: {last_seen}", recording_id=wait.recording_id
         )
     if not isinstance(published, Mapping) or outcome not in (Outcome.UPLOADED, Outcome.ERRORED, Outcome.STUCK):
-        # Never a success by default: another version may have sent the event, or none came.
+        # An unknown outcome is never a success: another version may have sent the event, or there was none.
         raise RealtimeKitResponseError(
             f"the wait for {wait.description} ended with an event that cannot be read (outcome {outcome!r}); "
             "run the task again, and check that workers and triggerers have the same version of this provider"
@@ -221,7 +221,7 @@ def result_from_event(event: Mapping[str, Any] | None, wait: Wait, *, fail_on_er
 
 
 def poll_until_over(api: RecordingsAPI, wait: Wait, poll_interval: float, clock: Clock = time.time) -> Flow[Event]:
-    """Poll until the wait is over, and return its event. The first poll comes at once.
+    """Poll until the wait is over, and return its event. The first poll is sent at once.
 
     :param poll_interval: seconds between two polls
     """

@@ -1,4 +1,4 @@
-"""How one poll round sees everything that is awaited for few requests: list pages, or a GET for each recording.
+"""How one poll round reads all awaited recordings with few requests: list pages, or a GET for each recording.
 
 A list page shows up to 100 recordings, so it is cheaper when many are awaited that were invoked at about the same
 time. :class:`ListCostModel` learns from each list what the next one will cost; :func:`plan` compares.
@@ -23,7 +23,7 @@ from airflow_provider_realtimekit.models.base import parse_timestamp
 from airflow_provider_realtimekit.waiting.outcome import Clock, Wait
 
 _CLOCK_SLACK_SECONDS = CLOCK_SLACK.total_seconds()
-# To deliver the results of a long list at once would block the loop: after so many, other tasks get their turn.
+# Delivering all results of a long list at once would block the loop. After this many, other tasks can run.
 _BATCH = 50
 # Rows older than the current list that the cost model remembers: over a week of 100 recordings an hour, in 640 KB.
 _MAX_OLDER_ROWS = 20_000
@@ -31,7 +31,7 @@ _MAX_OLDER_ROWS = 20_000
 
 @dataclass(frozen=True)
 class PollTarget:
-    """What a poll asks for. Several waits may have the same target.
+    """A recording or a meeting that is polled. Several waits may have the same target.
 
     :param recording_id: the recording; or
     :param meeting_id: the meeting; its newest recording is meant, of those invoked at or after
@@ -67,7 +67,7 @@ class PollTarget:
 
 @dataclass
 class ListCostModel:
-    """Estimates how many pages a list takes, from what earlier lists showed. All times are seconds since the epoch.
+    """Estimates the number of pages of a list from earlier lists. All times are seconds since the epoch.
 
     :param page_rows: how many rows a page has; the server decides
     :param invoked: sorted times at which the rows of earlier lists were invoked
@@ -88,7 +88,7 @@ class ListCostModel:
         if self.total and (self.known_since is None or begin < self.known_since):
             total_since, total = self.total
             if begin > total_since:
-                # Only the sum is known: estimate as if the recordings had been invoked at an even pace.
+                # Only the sum is known: estimate as if the recordings had been invoked at equal intervals.
                 now = self.clock()
                 total = math.ceil(total * max(0.0, now - begin) / max(1.0, now - total_since))
             rows = max(rows, total)
@@ -108,7 +108,7 @@ class ListCostModel:
         self.page_rows = max(1, longest_page)
 
     def learn_total(self, begin: float, total: int, longest_page: int) -> None:
-        """Learn how many rows a list has that was not worth reading to its end."""
+        """Learn the number of rows of a list that was not read to its end."""
         self.total = (begin, total)
         self.page_rows = max(1, longest_page)
 
@@ -134,11 +134,11 @@ OnResult = Callable[[PollTarget, Recording | None], None]
 def poll_list(
     api: RecordingsAPI, targets: Sequence[PollTarget], costs: ListCostModel, on_result: OnResult
 ) -> Flow[None]:
-    """Find targets on list pages and pass each result on. A target without a result has to be got by itself.
+    """Find targets on list pages and pass each result on. A target without a result needs a GET of its own.
 
     :param on_result: is called with a target and its recording
     """
-    # Results are passed on page by page. Thousands of rows that live as long as a round would cause full garbage
+    # Results are passed on after each page. Thousands of rows that exist for a complete round would cause full garbage
     # collections, and each of these blocks the loop.
     begin = min(target.since for target in targets) - _CLOCK_SLACK_SECONDS
     walk = api.list_recordings(start_time=pendulum.from_timestamp(begin))
@@ -149,7 +149,7 @@ def poll_list(
         if not walk.is_done and (matcher.is_complete or _costs_more_than_gets(page, matcher.missing)):
             costs.learn_total(begin, page.total_count or 0, matcher.longest_page)
             return
-        # The recordings of a page take up to a megabyte: free them before the next page is fetched.
+        # The recordings of a page use up to a megabyte: free them before the next page is fetched.
         del page
     costs.learn(begin, matcher.invoked, matcher.longest_page)
     yield from _pass_on(matcher.newest_of_meetings(), on_result)
@@ -159,7 +159,7 @@ def _pass_on(results: Iterable[tuple[PollTarget, Recording | None]], on_result: 
     for count, (target, recording) in enumerate(results, start=1):
         on_result(target, recording)
         if count % _BATCH == 0:
-            yield 0.0  # a sleep of no length: others get their turn on the loop
+            yield 0.0  # a sleep of no length, so that other tasks on the loop can run
 
 
 def _costs_more_than_gets(page: Page, missing: int) -> bool:
@@ -200,7 +200,8 @@ class _ListMatcher:
         self.longest_page = max(self.longest_page, page.rows)
         self.invoked += [row.invoked_time.timestamp() for row in rows if row.invoked_time]
         total = self._total if page.total_count is None else page.total_count
-        # When rows went since the last page, later ones moved up onto pages that were read before: one may be missed.
+        # If rows were removed since the last page, later ones moved onto pages that were already read: one may be
+        # missed.
         # Rows that do not name their meeting match none.
         if total < self._total or not all(row.meeting_id for row in rows):
             self._saw_all_rows = False

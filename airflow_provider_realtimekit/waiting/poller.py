@@ -1,6 +1,6 @@
 """The poller: when a poll round begins, how its requests are sent, and what a failed round means for the waits.
 
-All waits with the same credentials share one :class:`Poller`. A :class:`PollRound` polls whatever is due soon.
+All waits with the same credentials share one :class:`Poller`. A :class:`PollRound` polls all targets that are due soon.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from airflow_provider_realtimekit.waiting.waiter import Signal, Waiter, WaiterRe
 
 # Triggers that start together, as after a restart of the triggerer, are polled together.
 GATHER_SECONDS = 0.5
-# Between failed rounds: as long again as the outage has lasted, within these bounds in seconds.
+# The pause after a failed round is as long as the outage so far, within these bounds in seconds.
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-# GETs of one round that are under way at a time. When the API begins to answer 429, no more than these are refused.
+# GETs of one round that are sent concurrently. When the API begins to answer 429, at most these are refused.
 IN_FLIGHT = 5
 
 # Writes a line to a task's log. Asynchronous, because the log's pipe may be full for a while.
@@ -47,7 +47,7 @@ Log = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class PollContext:
-    """What all rounds of a poller share."""
+    """The data that all rounds of a poller share."""
 
     client: AsyncClient
     api: RecordingsAPI
@@ -116,7 +116,7 @@ class PollRound:
             raise
         except (RealtimeKitAPIError, RealtimeKitConnectionError, RealtimeKitResponseError) as error:
             self._errors_in_a_row += 1
-            # One more than can be under way: it is the API that does not answer, not a recording that is broken.
+            # One failure more than there are concurrent GETs: then the API fails, and not a single recording.
             if self._errors_in_a_row > IN_FLIGHT:
                 raise
             self.errors[target] = error
@@ -184,7 +184,7 @@ class Poller:
             waiter.due, waiter.answered_at = now + delay, now
         self.registry.add(waiter)
         if waiter.next_poll_at(now) < self._wakes_at:
-            # Only then, because the poller searches all waiters when it wakes: quadratic time for thousands that join.
+            # Only then, because the poller searches all waiters when it wakes, which would be quadratic for thousands.
             self._joined.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="realtimekit-poller")
@@ -213,7 +213,7 @@ class Poller:
             await self._context.client.close()
 
     async def _poll(self) -> None:
-        """Run one round, and decide what its result means for the waits."""
+        """Run one round, and handle its errors."""
         now = self._loop.time()
         self._has_polled = True
         targets = self.registry.near_targets(now)
@@ -245,7 +245,7 @@ class Poller:
         """Poll targets that failed again after a pause that grows with the outage."""
         if not errors:
             return
-        # One draw for all: with one each they would fall out of step, and each cost a round of its own.
+        # The same random pause for all: with different ones, each target would need a round of its own.
         now, draw = self._loop.time(), random.uniform(0.5, 1.0)
         for waiter in self.registry.with_targets(errors):
             waiter.due = now + draw * min(LONGEST_PAUSE, SHORTEST_PAUSE + waiter.failing_for(now))

@@ -1,4 +1,4 @@
-"""Which poller a wait belongs to, and when its connection is read: all waits of an event loop share both.
+"""Decides which poller a wait uses, and when its connection is read. All waits of an event loop share both.
 
 Waits on the same credentials share a poller. Waits that name the same connection read it once; after the API refused
 its token it is read again, because the token may have been rotated.
@@ -67,7 +67,7 @@ class SharedConnection:
         self._reading = None
         try:
             return await self.read() not in self.refused
-        except Exception as error:  # whatever the secrets backend raises
+        except Exception as error:  # a secrets backend may raise any error
             return error
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ async def _read_credentials(realtimekit_conn_id: str, app_id: str | None) -> Cre
 
 
 def _make_client(credentials: Credentials) -> AsyncClient:
-    # The client itself must not try again: that is the poller's to decide, for all waits together.
+    # The client itself must not retry: the poller decides this for all waits together.
     return AsyncClient(credentials, RetryPolicy(retry_timeout=0.0))
 
 
@@ -110,7 +110,7 @@ class SharedPolling:
         :param realtimekit_conn_id: connection of type ``realtimekit``
         :param app_id: another app than the connection's
         :param interval: seconds between two polls
-        :param log: is called with each change of status, in words
+        :param log: is called with a line of text for each change of status
         :raises RealtimeKitInputError: when the interval is not a time, the wait names no recording, or a field of the
             connection is wrong
         """
@@ -157,9 +157,9 @@ class SharedPolling:
 _polling_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedPolling] = WeakKeyDictionary()
 
 
-# Last in this file: once this name is there, the trigger knows that the import of this module is over.
+# Last in this file: the trigger checks for this name to find out whether the import of this module has ended.
 def shared_polling() -> SharedPolling:
-    """Return what the waits of the running loop share."""
+    """Return the connections and pollers of the running loop."""
     loop = asyncio.get_running_loop()
     if (polling := _polling_of_loops.get(loop)) is None:
         polling = _polling_of_loops[loop] = SharedPolling()

@@ -1,7 +1,7 @@
-"""One wait in the triggerer, and the registry of all that share a poller: when to poll, what a result does to a wait.
+"""One wait in the triggerer, and the registry of all that share a poller: when to poll, and how results end waits.
 
-A :class:`Waiter` decides when its recording has to be polled, whether a result ends its wait, and what its trigger
-is told. The :class:`WaiterRegistry` finds the waiters that are due and delivers results to them.
+A :class:`Waiter` decides when its recording has to be polled, whether a result ends its wait, and what it sends to its
+trigger. The :class:`WaiterRegistry` finds the waiters that are due and delivers results to them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _GRACE_SECONDS = 15.0
 
 
 class Signal(Enum):
-    """What a waiter's trigger has to do, besides logging a line or ending with an event."""
+    """Messages to a waiter's trigger, besides a line for the log and the event."""
 
     CHANGE_POLLER = "the connection has other credentials now: go on with the poller of these"
 
@@ -51,13 +51,13 @@ class Signal(Enum):
 Message = str | Event | Signal
 
 
-# Slots, and no recording is stored: there may be thousands of waiters, and every object that lives for long brings the
-# next full garbage collection nearer, which blocks the loop.
+# Slots, and no recording is stored: there may be thousands of waiters, and many long-lived objects cause full garbage
+# collections, which block the loop.
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """One wait in this process. It stays the same when the credentials change. Times are on the loop's clock.
+    """One wait in this process, also after a change of the credentials. Times are on the loop's clock.
 
-    :param wait: what is awaited, and for how long
+    :param wait: the awaited recording and the limits
     :param connection: the connection that the wait names
     :param interval: seconds between two polls
     :param clock: seconds since the epoch, for the deadline
@@ -100,7 +100,7 @@ class Waiter:
         return min(self.due, now + max(0.0, self.wait.deadline - self.clock()))
 
     def failing_for(self, now: float) -> float:
-        """Return for how many seconds its polls have failed."""
+        """Return the seconds for which its polls have failed."""
         return 0.0 if self.failing_since is None else now - self.failing_since
 
     async def next_message(self) -> Message:
@@ -111,7 +111,7 @@ class Waiter:
         return self._messages.pop(0)
 
     def on_result(self, recording: Recording | None, now: float) -> None:
-        """Note what a poll showed, and end the wait if that ends it."""
+        """Store the result of a poll, and end the wait if the result decides it."""
         if self.is_over:
             return
         self.answered_at, self.failing_since = now, None
@@ -132,7 +132,7 @@ class Waiter:
             self.end(event)
 
     def on_error(self, error: RealtimeKitError, now: float, retry_timeout: float) -> None:
-        """Note that a poll failed, and end the wait after too long without an answer.
+        """Store that a poll failed, and end the wait after ``retry_timeout`` seconds without an answer.
 
         :param retry_timeout: seconds that polls may fail before the wait ends
         """
@@ -158,7 +158,7 @@ class Waiter:
             self._send({**event, "status_history": [list(step) for step in self._status_history]})
 
     def change_poller(self) -> None:
-        """Have the wait go on with another poller, unless it has ended."""
+        """Move the wait to another poller, unless it has ended."""
         if not self.is_over:
             self.due = math.inf
             self._send(Signal.CHANGE_POLLER)
@@ -214,7 +214,7 @@ class WaiterRegistry:
         return {waiter.connection for waiter in self}
 
     def oldest_answer(self, targets: Iterable[PollTarget], now: float) -> float:
-        """Return when the one of these targets was last answered that has gone longest without an answer."""
+        """Return the earliest of the times at which these targets were last answered."""
         return min((waiter.answered_at for waiter in self.with_targets(targets)), default=now)
 
     def near_targets(self, now: float) -> list[PollTarget]:

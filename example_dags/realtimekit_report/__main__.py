@@ -1,4 +1,4 @@
-"""Make the whole report of a file from the command line: `python -m realtimekit_report talk.mp4 folder`."""
+"""Make the complete report of a file from the command line: `python -m realtimekit_report talk.mp4 folder`."""
 
 from __future__ import annotations
 

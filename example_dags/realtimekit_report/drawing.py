@@ -1,4 +1,4 @@
-"""Draw a recording: the contact sheet (frames of its whole length), and the waveform with its loudness."""
+"""Draw a recording: the contact sheet (frames of its full length), and the waveform with its loudness."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ INK, LINE, BLUE, SHADE, RED = "#39404c", "#e3e6ea", "#2a6bd4", "#dfe2e9", "#c241
 
 
 def _new_figure(width: float, height: float, dpi: int) -> Figure:
-    """Make a figure of so many pixels at 100 dpi."""
+    """Make a figure of this size in pixels, at 100 dpi."""
     # Not by matplotlib's global interface, which would hold on to every figure in a worker that lives long.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

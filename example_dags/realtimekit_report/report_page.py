@@ -23,7 +23,7 @@ def write_report_page(
     recording: Mapping[str, Any] | None = None,
     media: str | Path | None = None,
 ) -> str:
-    """Write the page into a local folder, with what lies there already, and return its path.
+    """Write the page into a local folder, with the results that are already there, and return its path.
 
     :param measurements: what `measure_recording` returns
     :param recording: the recording as the API describes it

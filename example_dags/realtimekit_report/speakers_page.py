@@ -1,4 +1,4 @@
-"""Write the page of a track recording: who speaks when, and each voice by itself.
+"""Write the page of a track recording: who speaks when, and the sound of each voice.
 
 A voice is what `speech` describes.
 """

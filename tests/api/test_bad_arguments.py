@@ -1,4 +1,4 @@
-"""Every bad argument is refused before anything is sent: the error names it, its value and what is allowed."""
+"""Bad arguments are refused before anything is sent; the error names the argument, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ M = {"meeting_id": "m"}
 
 
 def refusal(call: Any) -> str:
-    """Return the message; a flow that raises before its first yield has sent nothing."""
+    """Return the message of the error, which must be raised before the first request."""
     with pytest.raises(RealtimeKitInputError) as caught:
         first_request(call())
     assert isinstance(caught.value, RealtimeKitError)
@@ -82,11 +82,12 @@ def test_start_refuses(arguments: dict[str, Any], parts: list[str]) -> None:
 
 def test_several_mistakes_are_in_one_message() -> None:
     message = refusal(lambda: API.start_recording(meeting_id="a/b", max_seconds=1, video_config={"width": 0}))
-    assert all(part in message for part in ("meeting_id='a/b'", "max_seconds=1", "video_config.width=0"))
+    for part in ("meeting_id='a/b'", "max_seconds=1", "video_config.width=0"):
+        assert part in message
 
 
 @pytest.mark.parametrize("empty", [None, {}], ids=repr)
-def test_a_recording_that_would_be_lost_is_refused_with_an_empty_extra_storage_too(empty: Any) -> None:
+def test_an_empty_storage_in_extra_fields_does_not_replace_the_disabled_bucket(empty: Any) -> None:
     bucket = {"enabled": False}
     message = refusal(
         lambda: API.start_recording(
@@ -167,17 +168,18 @@ def test_list_refuses_when_called(arguments: dict[str, Any], parts: list[str]) -
 
 
 @pytest.mark.parametrize("moment", ["now", "12:30", ""])
-def test_a_time_that_is_no_iso_time_is_refused(moment: str) -> None:
+def test_a_time_that_is_not_in_iso_8601_is_refused(moment: str) -> None:
     with pytest.raises(RealtimeKitInputError, match=r"start_time.*ISO 8601"):
         API.list_recordings(start_time=moment)
 
 
-@pytest.mark.parametrize("status", [5, [5], [None]])
-def test_a_status_that_is_no_text_is_refused_in_plain_words(status: Any) -> None:
+@pytest.mark.parametrize("status", [5, [5], [None]], ids=repr)
+def test_the_error_for_a_status_that_is_not_a_text_names_no_internal_type(status: Any) -> None:
     with pytest.raises(RealtimeKitInputError) as caught:
         API.list_recordings(status=status)
     assert "status" in str(caught.value)
-    assert not any(word in str(caught.value) for word in ("frozenset", "str-enum", "[RecordingStatus]"))
+    for word in ("frozenset", "str-enum", "[RecordingStatus]"):
+        assert word not in str(caught.value)
 
 
 OPERATIONS: dict[str, Any] = {
@@ -186,7 +188,7 @@ OPERATIONS: dict[str, Any] = {
     "pause": lambda value: API.pause_recording(value),
     "resume": lambda value: API.resume_recording(value),
     "stop": lambda value: API.stop_recording(value),
-    "reach": lambda value: API.apply_action(value, Action.STOP),
+    "apply": lambda value: API.apply_action(value, Action.STOP),
     "start": lambda value: API.start_recording(meeting_id=value),
     "tracks": lambda value: API.start_track_recording(meeting_id=value),
     "users": lambda value: API.start_track_recording(meeting_id="m", user_ids=[value]),
@@ -205,12 +207,12 @@ def test_an_id_that_could_change_the_path_is_refused(operation: str, value: str)
 
 @pytest.mark.parametrize("value", ["a\x00b", "a\x7fb", "\x1b[0m", "a" * 70_000], ids=lambda value: repr(value[:9]))
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_id_that_no_url_can_hold_is_refused(operation: str, value: str) -> None:
+def test_an_id_that_is_invalid_in_a_url_is_refused(operation: str, value: str) -> None:
     assert "_id" in refusal(lambda: OPERATIONS[operation](value))
 
 
 @pytest.mark.parametrize("value", ["a.b", "a-b_c", "01J9-é", "x" * 200, "a;b=c", "a@b:c"])
-def test_the_form_of_an_id_is_left_to_the_server(value: str) -> None:
+def test_an_id_of_any_other_form_is_sent_unchanged(value: str) -> None:
     url = first_request(API.get_recording(value)).url
     assert url.path.endswith("/recordings/" + value)
     assert url.query == b""

@@ -1,4 +1,4 @@
-"""Both clients: where the token is, what errors show, sleeps, and redirects."""
+"""Both clients: where the token is sent, what errors show, how flows sleep, and that no redirect is followed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALLS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_the_token_is_in_the_header_and_nowhere_else(driver: Driver, call: str) -> None:
+def test_the_token_is_in_the_authorization_header_only(driver: Driver, call: str) -> None:
     driver.answers(ok([] if call == "page" else {"id": "r"})).run(CALLS[call](API))
     (request,) = driver.requests
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
@@ -103,7 +103,7 @@ def test_a_flow_may_sleep(driver: Driver) -> None:
     assert driver.slept == [2.5, 3]
 
 
-def test_a_flow_without_requests_just_returns(driver: Driver) -> None:
+def test_a_flow_without_requests_returns_its_result(driver: Driver) -> None:
     def flow() -> Any:
         return 7
         yield
@@ -111,25 +111,25 @@ def test_a_flow_without_requests_just_returns(driver: Driver) -> None:
     assert driver.run(flow()) == 7
 
 
-def test_a_flow_can_catch_a_lost_connection_and_go_on(driver: Driver) -> None:
+def test_a_flow_can_continue_after_a_lost_connection(driver: Driver) -> None:
     def flow() -> Any:
         try:
             yield httpx.Request("POST", "https://h.example/")
         except RealtimeKitConnectionError:
             answer = yield httpx.Request("GET", "https://h.example/")
             return answer.status_code
-        raise AssertionError("no error came")
+        raise AssertionError("no error was raised")
 
     assert driver.answers(httpx.ReadTimeout, httpx.Response(200)).run(flow()) == 200
     assert driver.methods == ["POST", "GET"]
 
 
-def test_an_error_of_the_flow_passes_through(driver: Driver) -> None:
+def test_an_error_of_the_flow_is_raised(driver: Driver) -> None:
     with pytest.raises(RealtimeKitNotFoundError):
         driver.answers(no(404)).run(API.get_recording("r"))
 
 
-def test_a_clients_calls_share_its_connections() -> None:
+def test_all_calls_of_a_client_share_its_connections() -> None:
     transport = httpx.MockTransport(lambda _: ok())
     with Client(CREDENTIALS, transport=transport) as client:
         assert [client.run(API.get_recording("r")).id for _ in range(3)] == ["rec-1"] * 3
@@ -144,15 +144,15 @@ def test_a_clients_calls_share_its_connections() -> None:
 
 def test_a_cancelled_wait_stops_at_once() -> None:
     async def go() -> None:
-        asked = asyncio.Event()
+        sent = asyncio.Event()
 
         def busy(_: httpx.Request) -> httpx.Response:
-            asked.set()
+            sent.set()
             return no(429, **{"retry-after": "300"})
 
         async with AsyncClient(CREDENTIALS, transport=httpx.MockTransport(busy)) as client:
             task = asyncio.create_task(client.run(API.get_recording("r")))
-            await asked.wait()
+            await sent.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -161,7 +161,7 @@ def test_a_cancelled_wait_stops_at_once() -> None:
 
 
 class Loopback(BaseHTTPRequestHandler):
-    """A server that answers 503, and then a refusal that repeats the header that it was sent."""
+    """A server that answers 503, and then with a refusal that repeats the header of the request."""
 
     seen: list[str]
 
@@ -206,7 +206,7 @@ def test_no_log_at_any_level_holds_the_token(
     assert TOKEN not in shown(caught.value)
 
 
-def test_a_closed_port_is_no_answer(driver: Driver) -> None:
+def test_a_closed_port_is_a_connection_error(driver: Driver) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Loopback) as server:
         port = server.server_port
     driver.policy = RetryPolicy(retry_timeout=0, clock=driver.clock)

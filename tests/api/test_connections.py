@@ -1,4 +1,4 @@
-"""What a connection may say, and the error for each mistake in it."""
+"""What the fields of a connection mean, and the error for each mistake in them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def refusal(app_id: str | None = None, **fields: Any) -> str:
     return str(caught.value)
 
 
-def test_a_plain_connection() -> None:
+def test_a_connection_with_the_required_fields_only() -> None:
     assert read_credentials(connection()) == Credentials(
         token=SECRET, account_id="acc", app_id="app", base_url="https://api.cloudflare.com/client/v4"
     )
 
 
-def test_every_field() -> None:
+def test_a_connection_with_every_field() -> None:
     extra = {"app_id": "app", "timeout": "7.5", "retry_timeout": 0, "unheard": {"of": 1}, "password": "x"}
     read = read_credentials(connection(host="https://proxy.example:8443/cf/v4/", extra=extra))
     assert (read.base_url, read.timeout, read.retry_timeout) == ("https://proxy.example:8443/cf/v4", 7.5, 0.0)
@@ -71,7 +71,7 @@ def test_a_bad_account_or_app_names_the_field(value: str | None) -> None:
         assert repr(value) in refusal(app_id=value)
 
 
-def test_no_app_at_all() -> None:
+def test_a_missing_app_is_refused() -> None:
     for extra in (None, "", {}, {"app_id": None}):
         message = refusal(extra=extra)
         assert "app_id" in message
@@ -79,12 +79,12 @@ def test_no_app_at_all() -> None:
 
 
 @pytest.mark.parametrize("value", [["a"], True, {"id": "a"}, 1.5], ids=repr)
-def test_an_app_id_that_is_no_text_is_refused(value: Any) -> None:
+def test_an_app_id_that_is_not_a_text_is_refused(value: Any) -> None:
     assert "app_id" in refusal(extra={"app_id": value})
 
 
 @pytest.mark.parametrize("extra", ["[1]", '"x"', "5", "{nope", "not json", '{"app_id": "app"'])
-def test_an_extra_that_is_no_object_is_refused(extra: str) -> None:
+def test_an_extra_that_is_not_an_object_is_refused(extra: str) -> None:
     message = refusal(extra=extra)
     assert "extra of connection 'kit' is not a JSON object" in message
 
@@ -93,15 +93,17 @@ BAD_SECONDS = ["abc", -1, "nan", float("nan"), "inf", 1e9, [1], {}, True, False]
 
 
 @pytest.mark.parametrize("value", [0, 0.09, 300.1, *BAD_SECONDS], ids=repr)
-def test_a_bad_timeout(value: Any) -> None:
+def test_a_bad_timeout_is_refused(value: Any) -> None:
     message = refusal(extra={"app_id": "app", "timeout": value})
-    assert all(part in message for part in ("timeout", "'kit'", repr(value), "0.1", "300"))
+    for part in ("timeout", "'kit'", repr(value), "0.1", "300"):
+        assert part in message
 
 
 @pytest.mark.parametrize("value", [3600.1, *BAD_SECONDS], ids=repr)
-def test_a_bad_retry_timeout(value: Any) -> None:
+def test_a_bad_retry_timeout_is_refused(value: Any) -> None:
     message = refusal(extra={"app_id": "app", "retry_timeout": value})
-    assert all(part in message for part in ("retry_timeout", "'kit'", repr(value), "0", "3600"))
+    for part in ("retry_timeout", "'kit'", repr(value), "0", "3600"):
+        assert part in message
 
 
 def test_a_number_that_is_too_big_for_a_float_is_refused() -> None:
@@ -133,7 +135,7 @@ def test_empty_numbers_mean_the_defaults(value: Any) -> None:
         ("http://[::1]:8787", "http://[::1]:8787/client/v4"),
     ],
 )
-def test_hosts(host: str | None, url: str) -> None:
+def test_base_url_of_a_host(host: str | None, url: str) -> None:
     read = read_credentials(connection(host=host))
     assert read.base_url == url
     sent = first_request(read.api.get_recording("r")).url
@@ -156,7 +158,7 @@ def test_hosts(host: str | None, url: str) -> None:
         "HTTP://evil.example",
     ],
 )
-def test_plain_http_is_for_loopback_only(host: str) -> None:
+def test_plain_http_is_refused_except_for_loopback(host: str) -> None:
     message = refusal(host=host)
     assert "host" in message
     assert "'kit'" in message
@@ -194,7 +196,7 @@ def test_plain_http_is_for_loopback_only(host: str) -> None:
         "https://xn--",
     ],
 )
-def test_a_host_that_is_no_base_url(host: str) -> None:
+def test_a_host_that_is_not_a_base_url_is_refused(host: str) -> None:
     message = refusal(host=host)
     assert "host" in message
     assert "'kit'" in message
@@ -203,7 +205,7 @@ def test_a_host_that_is_no_base_url(host: str) -> None:
 
 def test_a_connection_is_read_on_a_loop_without_a_blocking_call(monkeypatch: pytest.MonkeyPatch) -> None:
     class SupervisorBusy(BaseException):
-        """What Airflow raises when a blocking call to the supervisor is made on a busy loop."""
+        """Like the error that Airflow raises for a blocking call to the supervisor on a busy loop."""
 
     def mask(*_: Any, **__: Any) -> None:
         raise SupervisorBusy

@@ -1,4 +1,4 @@
-"""The tree of errors: which class is caught by which, and which fail at once."""
+"""The tree of errors: base classes, and which errors fail a task without a retry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_error_has_one_base_and_is_in_the_tree_of_the_docstring(name: str)
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_only_errors_that_no_retry_can_help_are_airflow_exceptions(name: str) -> None:
+def test_only_errors_that_a_retry_cannot_solve_are_airflow_exceptions(name: str) -> None:
     assert issubclass(CLASSES[name], AirflowFailException) == (name in FAIL_AT_ONCE)
     assert issubclass(CLASSES[name], AirflowException) == (name in FAIL_AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""The operations: starts that are sent once, actions that lead to a status, and the recordings of a meeting."""
+"""The operations: starts are sent once, actions are repeated until they take effect, and a meeting's recordings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNCLEAR: list[Any] = [
     ok({"id": None}),
     httpx.Response(200, json={"success": False, "error": {"code": 503, "message": "later"}}),
 ]
-# What a composite start must answer, and a track start need not.
+# The API documents a body for the answer to a composite start, but none for the answer to a track start.
 EMPTY = [httpx.Response(200), httpx.Response(204), ok(None), ok({}), httpx.Response(200, json={"success": True})]
 
 
@@ -79,7 +79,7 @@ REFUSALS = [
 
 @both_starts
 @pytest.mark.parametrize("fault", REFUSALS, ids=label)
-def test_a_start_that_surely_was_not_processed_is_sent_again(driver: Driver, start: str, fault: Any) -> None:
+def test_a_start_that_was_certainly_not_processed_is_sent_again(driver: Driver, start: str, fault: Any) -> None:
     assert driver.answers(fault, fault, ok()).run(STARTS[start]()).id == "rec-1"
     assert driver.methods == ["POST"] * 3
     assert len({request.content for request in driver.requests}) == 1
@@ -87,7 +87,7 @@ def test_a_start_that_surely_was_not_processed_is_sent_again(driver: Driver, sta
 
 
 @both_starts
-def test_an_unclear_answer_after_a_refused_attempt_ends_the_attempts(driver: Driver, start: str) -> None:
+def test_an_unclear_answer_after_refusals_ends_the_retries(driver: Driver, start: str) -> None:
     with pytest.raises(StartOutcomeUnknownError):
         driver.answers(httpx.ConnectError, no(429), no(502)).run(STARTS[start]())
     assert driver.methods == ["POST"] * 3
@@ -134,7 +134,9 @@ def test_a_track_start_returns_the_recording_within_data(driver: Driver) -> None
     assert driver.methods == ["POST"]
 
 
-@pytest.mark.parametrize("data", [{"recording": None}, {"recording": {}}, {"recording": {"status": "INVOKED"}}])
+@pytest.mark.parametrize(
+    "data", [{"recording": None}, {"recording": {}}, {"recording": {"status": "INVOKED"}}], ids=repr
+)
 def test_a_track_start_without_an_id_is_unclear(driver: Driver, data: Any) -> None:
     with pytest.raises(StartOutcomeUnknownError):
         driver.answers(ok(data)).run(STARTS["tracks"]())
@@ -225,7 +227,7 @@ def test_an_action_that_works_is_one_request(driver: Driver, action: Action) -> 
 
 @every_action
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
-def test_an_error_does_not_count_when_the_recording_has_the_status(
+def test_an_action_with_an_error_succeeds_if_the_recording_has_the_status(
     driver: Driver, action: Action, fault: httpx.Response
 ) -> None:
     recording = driver.answers(fault, at(AIMS[action])).run(API.apply_action("rec-1", action))
@@ -241,11 +243,14 @@ def test_stopping_a_stopped_recording_succeeds(driver: Driver, status: str) -> N
 
 @every_action
 @pytest.mark.parametrize("fault", FAULTS, ids=label)
-def test_an_error_without_the_status_names_both(driver: Driver, action: Action, fault: httpx.Response) -> None:
+def test_an_action_without_effect_fails_and_names_action_and_status(
+    driver: Driver, action: Action, fault: httpx.Response
+) -> None:
     with pytest.raises(RecordingStateError) as caught:
         driver.answers(*[fault, at(OTHER[action])] * 3).run(API.apply_action("rec-1", action))
     assert caught.value.recording_id == "rec-1"
-    assert all(part in str(caught.value) for part in ("rec-1", OTHER[action], action.value))
+    for part in ("rec-1", OTHER[action], action.value):
+        assert part in str(caught.value)
     assert driver.methods == ["PUT", "GET"] * 3
     assert driver.slept == [1.0, 2.0]
 
@@ -281,7 +286,7 @@ def test_an_action_is_sent_again_when_neither_it_nor_the_recording_can_be_read(d
 
 
 @every_action
-def test_an_action_whose_effect_can_never_be_read_is_an_error(driver: Driver, action: Action) -> None:
+def test_an_action_whose_effect_cannot_be_read_is_an_error(driver: Driver, action: Action) -> None:
     with pytest.raises(RealtimeKitResponseError):
         driver.answers(lambda _: httpx.Response(200)).run(API.apply_action("rec-1", action))
     assert driver.methods == ["PUT", "GET"] * 3
@@ -358,7 +363,7 @@ def test_an_active_recording(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_newest_recording_is_found_whatever_the_order(driver: Driver, order: int) -> None:
+def test_the_newest_recording_is_found_in_any_order_of_rows(driver: Driver, order: int) -> None:
     since = pendulum.datetime(2026, 11, 20, 10)
     times = ["2026-11-20T09:59:59Z", "2026-11-20T10:00:00Z", "2026-11-20T12:00:00+01:00", "2026-11-20T10:30:00Z"]
     rows = [{"id": str(at), "invoked_time": moment} for at, moment in enumerate(times)][::order]
@@ -369,7 +374,7 @@ def test_the_newest_recording_is_found_whatever_the_order(driver: Driver, order:
     assert pendulum.parse(params["start_time"]) <= since  # type: ignore[operator]
 
 
-def test_invoked_after_includes_its_moment(driver: Driver) -> None:
+def test_invoked_after_includes_the_given_time(driver: Driver) -> None:
     since = pendulum.datetime(2026, 11, 20, 10)
     rows = [{"id": "at", "invoked_time": since.isoformat()}]
     assert driver.answers(ok(rows), ok([])).run(API.get_newest_recording("m", since)).id == "at"
@@ -378,7 +383,7 @@ def test_invoked_after_includes_its_moment(driver: Driver) -> None:
 
 
 @both_starts
-def test_an_unclear_start_says_what_happened_without_the_address(driver: Driver, start: str) -> None:
+def test_the_error_of_an_unclear_start_names_the_cause_without_the_address(driver: Driver, start: str) -> None:
     with pytest.raises(StartOutcomeUnknownError) as caught:
         driver.answers(httpx.ReadTimeout).run(STARTS[start]())
     assert "ReadTimeout" in str(caught.value)

@@ -1,4 +1,4 @@
-"""The walk through a list, with servers that count from 0 or 1, cap pages, add rows, and omit offsets."""
+"""Pagination with servers that count from 0 or 1, limit the page size, add rows, and omit offsets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class World:
     page_zero: str = "first"  # what a server that counts from 1 does with page 0: "first", "empty", "refused"
     growth: list[int] = field(default_factory=list)
     filters: bool = True
-    asked: list[dict[str, str]] = field(default_factory=list)
+    queries: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rows = [self._row(number) for number in range(self.total)]
@@ -41,11 +41,11 @@ class World:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         query = dict(request.url.params)
-        if len(self.asked) > 1 and self.growth:
+        if len(self.queries) > 1 and self.growth:
             grown = len(self.rows)
             self.rows += [self._row(grown + more) for more in range(self.growth.pop())]
-        self.asked.append(query)
-        assert len(self.asked) < 200, "the walk does not end"
+        self.queries.append(query)
+        assert len(self.queries) < 200, "the pagination does not end"
         number = int(query["page_no"]) - self.first
         if number < 0:
             if self.page_zero == "refused":
@@ -97,15 +97,17 @@ relaxed = settings(max_examples=60, deadline=None)
 
 @relaxed
 @given(QUIET | SILENT, st.sampled_from(["ASC", "DESC"]))
-def test_every_recording_once_and_in_order(world: World, order: str) -> None:
+def test_every_recording_is_returned_once_and_in_order(world: World, order: str) -> None:
     expected = [row["id"] for row in world.rows]
     assert ids(world, sort_order=order) == (expected if order == "ASC" else expected[::-1])
-    assert len(world.asked) <= math.ceil(world.total / world.cap) + 3
+    assert len(world.queries) <= math.ceil(world.total / world.cap) + 3
 
 
 @relaxed
 @given(st.data(), st.sampled_from(["ASC", "DESC"]), st.booleans())
-def test_a_list_that_shifts_under_the_walk(data: st.DataObject, order: str, offsets: bool) -> None:
+def test_rows_that_are_added_between_two_pages_hide_no_recording(
+    data: st.DataObject, order: str, offsets: bool
+) -> None:
     cap = data.draw(st.integers(2, 8))
     growth = data.draw(st.lists(st.integers(0, cap - 1), max_size=6))
     world = World(total=data.draw(TOTALS), cap=cap, growth=growth, offsets=offsets)
@@ -113,31 +115,31 @@ def test_a_list_that_shifts_under_the_walk(data: st.DataObject, order: str, offs
     found = ids(world, sort_order=order)
     assert len(found) == len(set(found))
     assert before <= set(found)
-    assert len(world.asked) <= math.ceil(len(world.rows) / cap) + 3
+    assert len(world.queries) <= math.ceil(len(world.rows) / cap) + 3
 
 
 @pytest.mark.parametrize("grown", [4, 5, 9])
-def test_a_whole_page_of_new_rows_in_front_does_not_end_the_walk(grown: int) -> None:
+def test_a_full_page_of_new_rows_in_front_does_not_end_the_pagination(grown: int) -> None:
     world = World(total=20, cap=4, growth=[grown])
     before = {row["id"] for row in world.rows}
     assert before <= set(ids(world, sort_order="DESC"))
-    assert len(world.asked) <= math.ceil(len(world.rows) / 4) + 3
+    assert len(world.queries) <= math.ceil(len(world.rows) / 4) + 3
 
 
 @pytest.mark.parametrize("offsets", [True, False])
-def test_a_server_that_ignores_the_page_number_ends_the_walk(offsets: bool) -> None:
+def test_a_server_that_ignores_the_page_number_ends_the_pagination(offsets: bool) -> None:
     rows = [{"id": f"r{number}"} for number in range(5)]
     paging = {"total_count": 500, "start_offset": 1, "end_offset": 5}
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        assert len(asked) < 200, "the walk does not end"
+        requests.append(request)
+        assert len(requests) < 200, "the pagination does not end"
         return ok(rows, paging=paging) if offsets else ok(rows)
 
     with Client(CREDENTIALS, transport=httpx.MockTransport(answer)) as client:
         assert [found.id for found in client.walk(API.list_recordings())] == [row["id"] for row in rows]
-    assert len(asked) <= 4
+    assert len(requests) <= 4
 
 
 @relaxed
@@ -147,10 +149,10 @@ def test_limit_and_statuses(world: World, limit: int, status: Any, filters: bool
     wanted = [row["id"] for row in world.rows if status is None or row["status"] in status]
     assert ids(world, limit=limit, status=status) == wanted[:limit]
     if status is None:
-        assert len(world.asked) <= math.ceil(min(limit, world.total) / world.cap) + 3
+        assert len(world.queries) <= math.ceil(min(limit, world.total) / world.cap) + 3
 
 
-def test_a_status_that_the_api_gained_can_be_asked_for() -> None:
+def test_an_unknown_status_can_be_a_filter() -> None:
     assert ids(World(total=9), status="NEW") == ["r3", "r7"]
     assert ids(World(total=9), status=["NEW", "ERRORED"]) == ["r2", "r3", "r6", "r7"]
 
@@ -162,21 +164,21 @@ def test_an_empty_list_of_statuses_reads_no_pages() -> None:
     except RealtimeKitInputError:
         found = []
     assert found == [] or len(found) == 20
-    assert found or not world.asked
+    assert found or not world.queries
 
 
 def test_pages_are_fetched_when_needed_and_not_before(driver: Driver) -> None:
     world = World(total=20, cap=5)
     walk = API.list_recordings()
-    assert world.asked == []
-    assert driver.answers(world).walk(walk, take=5) == ["r0", "r1", "r2", "r3", "r4"]
-    assert len(world.asked) == 1
+    assert world.queries == []
+    assert driver.answers(world).walk(walk, limit=5) == ["r0", "r1", "r2", "r3", "r4"]
+    assert len(world.queries) == 1
     later = World(total=20, cap=5)
-    assert len(driver.answers(later).walk(API.list_recordings(), take=6)) == 6
-    assert len(later.asked) == 2
+    assert len(driver.answers(later).walk(API.list_recordings(), limit=6)) == 6
+    assert len(later.queries) == 2
 
 
-def test_both_clients_walk_alike(driver: Driver) -> None:
+def test_both_clients_paginate_in_the_same_way(driver: Driver) -> None:
     world = World(total=23, cap=5, first=0)
     assert driver.answers(world).walk(API.list_recordings()) == [row["id"] for row in world.rows]
 
@@ -184,9 +186,10 @@ def test_both_clients_walk_alike(driver: Driver) -> None:
 def test_every_page_has_the_same_filters(driver: Driver) -> None:
     world = World(total=12, cap=4)
     driver.answers(world).walk(API.list_recordings(meeting_id="m", search="s", expired=True, status="UPLOADED"))
-    first = {key: value for key, value in world.asked[0].items() if key != "page_no"}
+    first = {key: value for key, value in world.queries[0].items() if key != "page_no"}
     assert first["search"] == "s"
-    assert all({key: value for key, value in asked.items() if key != "page_no"} == first for asked in world.asked)
+    for query in world.queries:
+        assert {key: value for key, value in query.items() if key != "page_no"} == first
 
 
 def test_a_row_without_an_id_is_skipped() -> None:
@@ -198,7 +201,7 @@ def test_a_row_without_an_id_is_skipped() -> None:
         assert [found.id for found in client.walk(API.list_recordings())] == ["a", "b"]
 
 
-def test_a_page_of_unreadable_rows_does_not_end_the_walk() -> None:
+def test_a_page_of_unreadable_rows_does_not_end_the_pagination() -> None:
     pages = {"1": [{"id": "a"}], "2": [{"id": None}], "3": [{"id": "b"}]}
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -235,7 +238,7 @@ def test_a_malformed_paging_block_is_ignored(paging: str) -> None:
 
 
 @pytest.mark.parametrize("data", [{}, "x", 5, None])
-def test_data_that_is_no_list_is_an_error(data: Any) -> None:
+def test_data_that_is_not_a_list_is_an_error(data: Any) -> None:
     with pytest.raises(RealtimeKitError):
         ids_of(ok(data))
 

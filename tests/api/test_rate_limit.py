@@ -1,4 +1,4 @@
-"""The rate limiter that every request passes: how it paces, which headers it reads, and what it logs."""
+"""The rate limiter: how many requests it allows, which headers it reads, and what it logs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def policy(limit: int, window: int) -> httpx.Response:
     return httpx.Response(200, headers={"ratelimit-policy": f'"default";q={limit};w={window}'})
 
 
-def left(requests: int, seconds: int) -> httpx.Response:
+def remaining(requests: int, seconds: int) -> httpx.Response:
     return httpx.Response(200, headers={"ratelimit": f'"default";r={requests};t={seconds}'})
 
 
@@ -38,11 +38,11 @@ def make(clock: Clock, share: float = 0.5, limit: int = 0, window: int = 0) -> R
 
 
 def count_allowed(limiter: RateLimiter, *, polling: bool) -> int:
-    """Return how many requests pass at once."""
+    """Return how many requests are allowed without a wait."""
     count = 0
     while limiter.acquire(polling=polling) == 0:
         count += 1
-        assert count < 5000, "the limiter holds nothing back"
+        assert count < 5000, "the limiter allows any number of requests"
     return count
 
 
@@ -61,7 +61,7 @@ def test_without_headers_1200_requests_pass_in_300_seconds(clock: Clock) -> None
     assert count_allowed(limiter, polling=False) == 1200
 
 
-def test_polling_leaves_the_rest_of_the_quota_to_other_requests(clock: Clock) -> None:
+def test_polling_leaves_the_rest_of_the_quota_for_other_requests(clock: Clock) -> None:
     limiter = make(clock, share=0.25)
     assert count_allowed(limiter, polling=True) == 300
     assert count_allowed(limiter, polling=False) == 900
@@ -73,7 +73,7 @@ def test_the_servers_policy_replaces_the_default(clock: Clock) -> None:
     assert limiter.acquire(polling=False) == 60
 
 
-def test_a_window_that_grows_counts_what_was_sent_before_it_did(clock: Clock) -> None:
+def test_requests_from_before_a_window_grew_are_counted(clock: Clock) -> None:
     limiter = make(clock, share=1.0, limit=100, window=10)
     for _ in range(50):
         assert limiter.acquire(polling=True) == 0
@@ -83,7 +83,7 @@ def test_a_window_that_grows_counts_what_was_sent_before_it_did(clock: Clock) ->
     assert limiter.acquire(polling=False) == pytest.approx(200)
 
 
-def test_requests_are_not_remembered_for_ever(clock: Clock) -> None:
+def test_requests_before_the_window_are_forgotten(clock: Clock) -> None:
     limiter = make(clock, limit=10_000, window=1)
     for _ in range(20_000):
         limiter.acquire(polling=True)
@@ -103,7 +103,7 @@ def test_of_several_policies_the_strictest_counts(clock: Clock) -> None:
 
 def test_the_remaining_requests_of_the_header_count_until_they_expire(clock: Clock) -> None:
     limiter = make(clock)
-    limiter.update_from(left(3, 40))
+    limiter.update_from(remaining(3, 40))
     assert count_allowed(limiter, polling=False) == 3
     assert limiter.acquire(polling=False) == 40
     clock.sleep(40)
@@ -112,17 +112,21 @@ def test_the_remaining_requests_of_the_header_count_until_they_expire(clock: Clo
 
 def test_polling_leaves_the_last_tenth_of_the_remaining_requests(clock: Clock) -> None:
     limiter = make(clock)
-    limiter.update_from(left(125, 40))
+    limiter.update_from(remaining(125, 40))
     assert count_allowed(limiter, polling=True) == 5
     assert count_allowed(limiter, polling=False) == 120
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [({"retry-after": "17"}, 17), ({}, 300), ({"retry-after": "?"}, 300)])
-def test_after_a_429_nothing_passes_for_as_long_as_it_says(clock: Clock, headers: Any, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"retry-after": "17"}, 17), ({}, 300), ({"retry-after": "?"}, 300)],
+    ids=["retry-after", "no header", "unreadable header"],
+)
+def test_after_a_429_no_request_is_allowed_before_retry_after(clock: Clock, headers: Any, seconds: float) -> None:
     limiter = make(clock)
     limiter.update_from(no(429, **headers))
     clock.sleep(seconds / 2)
-    limiter.update_from(ok())  # the answer to a request that was under way does not end the block
+    limiter.update_from(ok())  # the answer to a request that was sent before the 429 does not end the block
     assert {limiter.acquire(polling=polling) for polling in (True, False)} == {seconds / 2}
     clock.sleep(seconds / 2)
     assert limiter.acquire(polling=True) == 0
@@ -143,7 +147,7 @@ def test_unreadable_headers_change_nothing(clock: Clock, value: str) -> None:
 
 
 @pytest.mark.parametrize("polling", [True, False])
-def test_holding_back_is_logged_once_at_its_beginning_and_once_at_its_end(
+def test_a_block_is_logged_once_at_its_beginning_and_once_at_its_end(
     clock: Clock, caplog: pytest.LogCaptureFixture, polling: bool
 ) -> None:
     limiter = make(clock)
@@ -177,7 +181,9 @@ STEPS = st.lists(st.tuples(st.booleans(), st.floats(0, 12)), max_size=120)
 
 @settings(max_examples=200)
 @given(STEPS, st.integers(1, 12), st.integers(1, 30), st.floats(0, 1))
-def test_no_window_ever_holds_too_many(steps: list[tuple[bool, float]], limit: int, window: int, share: float) -> None:
+def test_no_window_has_more_requests_than_the_quota(
+    steps: list[tuple[bool, float]], limit: int, window: int, share: float
+) -> None:
     clock = Clock()
     limiter = make(clock, share, limit, window)
     sent: list[tuple[float, bool]] = []
@@ -202,17 +208,17 @@ def test_a_wait_is_just_long_enough(
     for polling, pause in steps:
         wait = limiter.acquire(polling=polling)
         assert wait <= max(window, block or 0)
-        if wait > 1e-6:  # less is how floats round
+        if wait > 1e-6:  # shorter waits are rounding errors
             clock.sleep(wait * 0.99)
-            assert limiter.acquire(polling=polling) > 0, "it could have been shorter"
+            assert limiter.acquire(polling=polling) > 0, "the wait was longer than necessary"
             clock.sleep(wait * 0.01 + 1e-6)
-            assert limiter.acquire(polling=polling) == 0, "it was too short"
+            assert limiter.acquire(polling=polling) == 0, "the wait was too short"
         clock.sleep(pause)
 
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
-    """Both clients and their rate limiters on one clock."""
+    """Return the clock that both clients and their rate limiters use."""
     monkeypatch.setattr(rate_limit, "RateLimiter", lambda: RateLimiter(clock=clock))
     return clock
 
@@ -241,19 +247,19 @@ GETS = [sync_get, async_get]
 
 @pytest.mark.parametrize("first", GETS)
 @pytest.mark.parametrize("second", GETS)
-def test_a_429_of_one_client_holds_back_the_other(limited: Clock, first: Any, second: Any) -> None:
+def test_a_429_of_one_client_delays_the_other(limited: Clock, first: Any, second: Any) -> None:
     with pytest.raises(RealtimeKitRateLimitError):
         first(limited, 0, refuse)
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
     with pytest.raises(RealtimeKitRateLimitError) as raised:
-        second(limited, 30, lambda request: asked.append(request) or ok())
-    assert asked == []
+        second(limited, 30, lambda request: requests.append(request) or ok())
+    assert requests == []
     assert raised.value.retry_after == 100
     assert limited.slept == []
 
 
 @pytest.mark.parametrize("get", GETS)
-def test_polls_and_patient_callers_wait_until_the_429_is_over(limited: Clock, get: Any) -> None:
+def test_polls_and_calls_with_a_long_retry_timeout_wait_for_the_end_of_a_429(limited: Clock, get: Any) -> None:
     for how in ({"retry_timeout": 0, "polling": True}, {"retry_timeout": 200}):
         with pytest.raises(RealtimeKitRateLimitError):
             get(limited, 0, refuse)
@@ -264,13 +270,12 @@ def test_polls_and_patient_callers_wait_until_the_429_is_over(limited: Clock, ge
 
 def test_tokens_and_addresses_have_limiters_of_their_own() -> None:
     assert rate_limiter_for("https://a", "t") is rate_limiter_for("https://a", "t", 0.2)
-    assert (
-        len({id(rate_limiter_for(*key)) for key in (("https://a", "t"), ("https://a", "u"), ("https://b", "t"))}) == 3
-    )
+    keys = [("https://a", "t"), ("https://a", "u"), ("https://b", "t")]
+    assert len({id(rate_limiter_for(*key)) for key in keys}) == len(keys)
     assert rate_limiter_for("https://a", "t", 0.2).polling_share == 0.2
 
 
-def test_another_token_goes_on_while_one_is_refused(limited: Clock) -> None:
+def test_a_429_of_one_token_does_not_delay_another(limited: Clock) -> None:
     with pytest.raises(RealtimeKitRateLimitError):
         sync_get(limited, 0, refuse)
     other = replace(CREDENTIALS, token="cfTok-another-one")

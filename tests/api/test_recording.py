@@ -1,4 +1,4 @@
-"""What is read of a recording, whatever the API answers, and what is published of it."""
+"""Recordings as models: what is read from any answer, and what is published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRACK_LINKS = [
     },
     {"layer_name": "second", "download_urls": {"c.webm": {"download_url": f"https://files.example/c?s={MARK}"}}},
 ]
-WHOLE: dict[str, Any] = {
+FULL: dict[str, Any] = {
     "id": "rec-1",
     "status": "UPLOADED",
     "output_file_name": "weekly_1.mp4",
@@ -62,13 +62,12 @@ WHOLE: dict[str, Any] = {
 
 
 def test_every_field_is_read() -> None:
-    recording = Recording.model_validate(WHOLE)
+    recording = Recording.model_validate(FULL)
     assert recording.invoked_time == pendulum.datetime(2026, 11, 20, 10, microsecond=123_000)
     assert recording.started_time == pendulum.datetime(2026, 11, 20, 10, 0, 4)
-    assert all(
-        isinstance(moment, pendulum.DateTime) and moment.utcoffset() is not None
-        for moment in (recording.invoked_time, recording.started_time, recording.stopped_time)
-    )
+    for moment in (recording.invoked_time, recording.started_time, recording.stopped_time):
+        assert isinstance(moment, pendulum.DateTime)
+        assert moment.utcoffset() is not None
     assert (recording.recording_duration, recording.file_size) == (1796.0, 150_000_000)
     assert recording.start_reason
     assert recording.start_reason.caller
@@ -83,7 +82,7 @@ def test_every_field_is_read() -> None:
 
 
 def test_what_is_published_is_plain_and_without_secrets() -> None:
-    published = Recording.model_validate(WHOLE).to_json()
+    published = Recording.model_validate(FULL).to_json()
     assert next(iter(published)) == "id"
     assert json.loads(json.dumps(published)) == published
     assert MARK not in json.dumps(published)
@@ -93,12 +92,12 @@ def test_what_is_published_is_plain_and_without_secrets() -> None:
 
 
 @pytest.mark.parametrize("links", [LINK, TRACK_LINKS], ids=["composite", "tracks"])
-def test_links_are_published_only_when_asked_for(links: Any) -> None:
-    recording = Recording.model_validate({**WHOLE, "download_url": links})
+def test_links_are_published_only_if_the_argument_says_so(links: Any) -> None:
+    recording = Recording.model_validate({**FULL, "download_url": links})
     assert MARK not in f"{recording!r} {recording} {recording.files!r} {json.dumps(recording.to_json())}"
     published = recording.to_json(include_urls=True)
     assert published["download_url"] == links
-    assert published["audio_download_url"] == WHOLE["audio_download_url"]
+    assert published["audio_download_url"] == FULL["audio_download_url"]
     for key in ("storage_config", "meeting"):
         assert MARK not in json.dumps(published[key])
     assert json.loads(json.dumps(published)) == published
@@ -106,12 +105,12 @@ def test_links_are_published_only_when_asked_for(links: Any) -> None:
 
 def test_what_is_published_with_links_can_be_read_again() -> None:
     for links in (LINK, TRACK_LINKS):
-        recording = Recording.model_validate({**WHOLE, "download_url": links})
+        recording = Recording.model_validate({**FULL, "download_url": links})
         again = Recording.model_validate(recording.to_json(include_urls=True))
         assert [(file.name, file.url) for file in again.files] == [(file.name, file.url) for file in recording.files]
 
 
-@pytest.mark.parametrize("quoted", [LINK, f"PUT {LINK} failed: 403"])
+@pytest.mark.parametrize("quoted", [LINK, f"PUT {LINK} failed: 403"], ids=["link", "sentence"])
 def test_a_reason_that_quotes_a_signed_link_is_published_without_the_signature(quoted: str) -> None:
     recording = Recording.model_validate({"id": "r", "status": "ERRORED", "err_message": quoted})
     assert MARK not in json.dumps(recording.to_json()) + recording.error_reason + repr(recording)
@@ -119,11 +118,11 @@ def test_a_reason_that_quotes_a_signed_link_is_published_without_the_signature(q
 
 
 def test_a_composite_recording_has_a_video_and_perhaps_an_audio_file() -> None:
-    video, audio = Recording.model_validate(WHOLE).files
+    video, audio = Recording.model_validate(FULL).files
     assert (video.kind, video.name, video.url.get_secret_value()) == (FileKind.VIDEO, "weekly_1.mp4", LINK)
     assert (audio.kind, audio.name) == (FileKind.AUDIO, "clip.mp3")
     assert (video.is_main, audio.is_main) == (True, False)
-    assert len(Recording.model_validate({**WHOLE, "audio_download_url": None}).files) == 1
+    assert len(Recording.model_validate({**FULL, "audio_download_url": None}).files) == 1
 
 
 def test_a_track_recording_has_a_file_for_each_link() -> None:
@@ -147,7 +146,7 @@ def test_a_recording_without_links_has_no_files(url: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\..\\passwd", "a/b/passwd"])
-def test_a_safe_name_leads_to_no_folder(name: str) -> None:
+def test_a_safe_name_has_no_folder(name: str) -> None:
     (file,) = Recording.model_validate({"id": "r", "download_url": LINK, "output_file_name": name}).files
     assert file.safe_name == "passwd"
 
@@ -173,7 +172,7 @@ def test_a_name_of_dots_only_is_replaced(name: str) -> None:
         (7, False, False),
     ],
 )
-def test_statuses(status: Any, active: bool, terminal: bool) -> None:
+def test_which_statuses_are_active_and_terminal(status: Any, active: bool, terminal: bool) -> None:
     recording = Recording.model_validate({"id": "r", "status": status})
     assert (recording.is_active, recording.is_terminal) == (active, terminal)
     assert recording.is_uploaded == (status == "UPLOADED")
@@ -191,12 +190,12 @@ GOALS = {
 
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("status", ["INVOKED", "RECORDING", "PAUSED", "UPLOADING", "UPLOADED", "ERRORED", "NEW", None])
-def test_where_an_action_leads(action: Action, status: Any) -> None:
+def test_which_statuses_an_action_has_reached(action: Action, status: Any) -> None:
     assert Recording.model_validate({"id": "r", "status": status}).has_reached(action) == (status in GOALS[action])
 
 
 def test_a_link_expires() -> None:
-    recording = Recording.model_validate(WHOLE)
+    recording = Recording.model_validate(FULL)
     assert recording.is_expired(pendulum.datetime(2026, 11, 27, 10, 30))
     assert not recording.is_expired(pendulum.datetime(2026, 11, 27, 10, 29, 59))
     assert not Recording.model_validate({"id": "r"}).is_expired()
@@ -220,13 +219,13 @@ def test_without_an_id_there_is_no_recording(data: Any) -> None:
         Recording.model_validate(data)
 
 
-def test_a_number_that_json_does_not_know_is_not_published() -> None:
+def test_a_number_that_is_not_in_json_is_not_published() -> None:
     data = json.loads('{"id": "r", "recording_duration": 1e999, "storage_config": {"port": -1e999}}')
     data["meeting"] = {"session_keep_alive_time_in_secs": float("nan")}
     json.dumps(Recording.model_validate(data).to_json(), allow_nan=False)
 
 
-KNOWN = [*WHOLE, *WHOLE["meeting"], "layer_name", "caller", "reason", "name", "type", "user_Id", "created_at", "title"]
+KNOWN = [*FULL, *FULL["meeting"], "layer_name", "caller", "reason", "name", "type", "user_Id", "created_at", "title"]
 SECRET = ["access_key", "secret", "password", "private_key", "rtmp_url"]
 DATES = ["2026-11-20T10:00:00Z", "2026", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "P1D", "2026-W99"]
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(DATES)
@@ -250,7 +249,7 @@ RECORDINGS = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(JSON | RECORDINGS)
-def test_whatever_is_answered_is_read_and_published_safely(data: Any) -> None:
+def test_any_answer_is_read_and_published_safely(data: Any) -> None:
     try:
         recording = Recording.model_validate(data)
     except ValidationError:

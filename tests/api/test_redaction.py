@@ -1,4 +1,4 @@
-"""No secret is in a repr, a message, a cause, or what is published."""
+"""No repr, message, cause or published value contains a secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_realtimekit.models import Action, StartRecordingRequest, S
 from tests.support.api import API, CREDENTIALS, RECORDING, TOKEN, Driver, first_request, leaked, shown
 
 ONE_LINE = "Zq7rT2vX9wLmN4pKs8Yd"
-# As private keys and service accounts are: lines, quotes, backslashes.
+# Like private keys and service accounts, it has lines, quotes and backslashes.
 MANY_LINES = '-----BEGIN KEY-----\nMIIqz81RtyWv0aLcE\n"kd92\\Hs7GfUe36XjB"\n-----END KEY-----\n'
 
 STORAGES: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def test_extra_fields_are_not_shown() -> None:
 
 
 def _wrong(field: str, secret: str) -> list[dict[str, Any]]:
-    """Return bodies with a mistake on or near a secret."""
+    """Return bodies with a mistake in a secret or in a field beside it."""
     body = start_body(field, secret)
     outer = "rtmp_out_config" if field == "rtmp_url" else "storage_config"
     inner = body[outer]
@@ -82,7 +82,7 @@ def _wrong(field: str, secret: str) -> list[dict[str, Any]]:
         {**body, outer: {**inner, "type": "unheard"}},
         {**body, outer: {**inner, "region": "", "host": ""}},
         {**body, "max_seconds": 1},
-        # What a template renders to, unless the DAG asks for native objects.
+        # A template renders to such a text, unless the DAG sets render_template_as_native_obj.
         {**body, outer: json.dumps(inner)[:-1]},
         {**body, outer: json.dumps({**inner, "type": "unheard"})},
         {**body, outer: json.dumps([inner])},
@@ -124,7 +124,7 @@ def test_the_error_of_a_wrongly_rendered_layer_shows_no_secret(place: str) -> No
     assert leaked(shown(caught.value), ONE_LINE) == []
 
 
-# How an answer may echo a secret of the request.
+# Forms in which an answer may repeat a secret of the request.
 ECHOES: dict[str, Any] = {
     "message": lambda secret: {"json": {"success": False, "error": {"code": 1, "message": f"bad: {secret}"}}},
     "errors": lambda secret: {"json": {"success": False, "errors": [{"code": 1, "message": f"bad {secret} key"}]}},
@@ -173,7 +173,7 @@ def test_a_secret_that_the_answer_to_a_track_start_repeats_is_masked(field: str,
 
 
 @pytest.mark.parametrize("copies", [1, 2, 5])
-def test_a_long_secret_that_an_answer_repeats_is_masked_whole(driver: Driver, copies: int) -> None:
+def test_a_long_secret_that_an_answer_repeats_is_masked_completely(driver: Driver, copies: int) -> None:
     digits = random.Random(copies).choices("abcdefghijkmnpqrstuvwxyz23456789", k=2500)
     secret = "".join(digits)
     echo = " and ".join([secret] * copies)
@@ -194,7 +194,7 @@ OPERATIONS: dict[str, Any] = {
     "get": lambda: API.get_recording("r"),
     "active": lambda: API.get_active_recording("m"),
     "stop": lambda: API.stop_recording("r"),
-    "reach": lambda: API.apply_action("r", Action.STOP),
+    "apply": lambda: API.apply_action("r", Action.STOP),
     "list": lambda: API.list_recordings().next_page(),
     "start": lambda: API.start_recording(meeting_id="m"),
     "tracks": lambda: API.start_track_recording(meeting_id="m"),
@@ -211,7 +211,7 @@ def test_a_token_that_an_answer_repeats_is_masked(driver: Driver, echo: str, sta
         assert leaked(shown(caught.value), TOKEN) == [], operation
 
 
-# Answers that hold the credentials of an earlier start, and that cannot be read.
+# Unreadable answers with the credentials of an earlier start.
 STRANGE = [
     pytest.param([{**RECORDING, "storage_config": {"secret": ONE_LINE}}], 200, id="array"),
     pytest.param({"success": False, "storage_config": {"secret": ONE_LINE}}, 200, id="no-message"),

@@ -1,4 +1,4 @@
-"""What is sent, field by field."""
+"""Which fields each request has."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_query_of_a_list_has_every_filter() -> None:
     query = dict(request.url.params.multi_items())
     per_page = query.pop("per_page")
     assert (request.method, request.url.path) == ("GET", PREFIX)
-    assert len(request.url.params.multi_items()) == len(query) + 1, "a key stands twice"
+    assert len(request.url.params.multi_items()) == len(query) + 1, "a key is there twice"
     assert int(per_page) >= 1
     assert pendulum.parse(query.pop("start_time")) == pendulum.datetime(2026, 11, 20, 8)
     assert pendulum.parse(query.pop("end_time")) == pendulum.datetime(2026, 11, 21, 8)
@@ -116,7 +116,7 @@ def test_the_query_of_a_list_has_every_filter() -> None:
     }
 
 
-def test_a_list_without_filters_still_says_order_and_page() -> None:
+def test_a_list_without_filters_has_sort_order_and_page() -> None:
     query = dict(first_request(API.list_recordings().next_page()).url.params)
     query.pop("per_page")
     assert query == {"page_no": "1", "sort_by": "invokedTime", "sort_order": "ASC"}
@@ -127,7 +127,7 @@ def test_several_statuses_are_never_sent(status: Any) -> None:
     assert "status" not in first_request(API.list_recordings(status=status).next_page()).url.params
 
 
-def test_rendered_templates_are_understood() -> None:
+def test_numbers_and_booleans_rendered_as_text_are_converted() -> None:
     request = first_request(
         API.start_recording(
             meeting_id=" meet-1 ",
@@ -157,7 +157,7 @@ def test_rendered_templates_are_understood() -> None:
     assert query["expired"] == "true"
 
 
-def test_objects_rendered_as_json_are_understood() -> None:
+def test_objects_rendered_as_json_are_converted() -> None:
     rendered = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in FULL_START.items()}
     request = first_request(API.start_recording(**rendered, extra_fields='{"new": {"a": 1}}'))  # type: ignore[arg-type]
     assert body_of(request) == {**FULL_START, "new": {"a": 1}}
@@ -200,7 +200,7 @@ def test_extra_fields_are_merged_deep_and_win() -> None:
     assert tracks["layers"] == {**TODAYS_TRACKS["layers"], "x": {}}
 
 
-def test_a_storage_of_a_new_type_goes_through_extra_fields() -> None:
+def test_a_storage_of_a_new_type_can_be_sent_by_extra_fields() -> None:
     flow = API.start_recording(
         meeting_id="m",
         realtimekit_bucket_config={"enabled": False},
@@ -222,12 +222,12 @@ def test_caller_values_are_not_changed() -> None:
     [{"x": object()}, {"x": {1, 2}}, {"x": float("nan")}, {"deep": {"x": b"1"}}],
     ids=["object", "set", "nan", "bytes"],
 )
-def test_extra_fields_that_json_cannot_hold_are_refused_by_name(extra: Any) -> None:
+def test_extra_fields_that_are_not_json_are_refused_by_name(extra: Any) -> None:
     with pytest.raises(RealtimeKitInputError, match="extra_fields"):
         first_request(API.start_recording(meeting_id="m", extra_fields=extra))
 
 
 @pytest.mark.parametrize("extra", ["", "max_quality", '{"a": 1', "[1]", ["a"], 5], ids=repr)
-def test_extra_fields_that_are_no_object_are_refused_and_not_dropped(extra: Any) -> None:
+def test_extra_fields_that_are_not_an_object_are_refused(extra: Any) -> None:
     with pytest.raises(RealtimeKitInputError, match="extra_fields"):
         first_request(API.start_recording(meeting_id="m", extra_fields=extra))

@@ -1,4 +1,4 @@
-"""Every shape of answer becomes data or the right error."""
+"""Answers of every form are parsed into data or the right error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def error_of(response: httpx.Response) -> RealtimeKitError:
 
 @pytest.mark.parametrize(("status", "kind"), KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_shape_becomes_the_error_of_its_status(shape: str, status: int, kind: type[RealtimeKitAPIError]) -> None:
+def test_each_form_of_error_becomes_the_error_of_its_status(
+    shape: str, status: int, kind: type[RealtimeKitAPIError]
+) -> None:
     error = error_of(httpx.Response(status, json=SHAPES[shape](status)))
     assert type(error) is kind
     assert isinstance(error, RealtimeKitAPIError)
@@ -72,7 +74,7 @@ def test_a_200_with_success_false_gets_the_error_of_its_code(
     assert "said so" in str(error)
 
 
-@pytest.mark.parametrize("data", [None, {}, {"id": "rec-1"}])
+@pytest.mark.parametrize("data", [None, {}, {"id": "rec-1"}], ids=repr)
 def test_success_false_is_never_a_success(data: Any) -> None:
     error = error_of(httpx.Response(200, json={"success": False, "data": data}))
     assert type(error) is RealtimeKitAPIError
@@ -96,8 +98,10 @@ def test_the_gateways_code_for_no_route() -> None:
         assert isinstance(error, RealtimeKitNotFoundError)
 
 
-@pytest.mark.parametrize("body", [{}, {"html": "<p>404 page not found"}, {"json": {}}, {"json": {"success": False}}])
-def test_a_404_without_a_message_does_not_come_from_the_api(body: Any) -> None:
+@pytest.mark.parametrize(
+    "body", [{}, {"html": "<p>404 page not found"}, {"json": {}}, {"json": {"success": False}}], ids=repr
+)
+def test_a_404_without_a_message_is_not_taken_for_the_apis(body: Any) -> None:
     assert type(error_of(httpx.Response(404, **body))) is RealtimeKitRouteError
 
 
@@ -187,7 +191,7 @@ def test_an_answer_without_a_recording_is_an_error(data: Any) -> None:
 
 @pytest.mark.parametrize("unit", ["x", "a://", "http://h/", "a_b-", "x?", "://?"])
 @pytest.mark.parametrize("place", ["message", "text"])
-def test_a_long_message_is_cut_within_little_time(driver: Driver, unit: str, place: str) -> None:
+def test_a_long_message_is_cut_quickly(driver: Driver, unit: str, place: str) -> None:
     text = unit * (20_000 // len(unit))
     body: Any = {"json": {"message": text}} if place == "message" else {"text": text}
     began = time.process_time()

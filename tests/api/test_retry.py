@@ -1,4 +1,4 @@
-"""What is sent again, after how many seconds, and until when."""
+"""The retry policy: which requests are sent again, after how many seconds, and until when."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def named(value: Any) -> str:
 
 
 @pytest.mark.parametrize(("method", "what", "again"), TABLE, ids=named)
-def test_what_is_sent_again(method: str, what: Any, again: bool) -> None:
+def test_which_requests_are_sent_again(method: str, what: Any, again: bool) -> None:
     request = httpx.Request(method, "https://h/")
     wait = RetryPolicy(draw=lambda: 0.5).next_wait(request, outcome_of(what), 1, 0.0)
     assert (wait is not None) == again
@@ -64,9 +64,9 @@ POLICIES = st.builds(
 
 
 @given(POLICIES, st.integers(1, 5000))
-def test_the_wait_is_drawn_from_zero_to_a_capped_power(policy: RetryPolicy, tries: int) -> None:
-    wait = policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), tries, 0.0)
-    top = min(policy.cap, policy.base * 2.0 ** min(tries - 1, 200))
+def test_the_wait_is_random_between_zero_and_a_capped_power(policy: RetryPolicy, attempts: int) -> None:
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), httpx.Response(503), attempts, 0.0)
+    top = min(policy.cap, policy.base * 2.0 ** min(attempts - 1, 200))
     assert wait == pytest.approx(policy.draw() * top)
 
 
@@ -77,21 +77,23 @@ def test_the_waits_double_up_to_the_cap() -> None:
 
 
 @given(st.floats(0, 300), st.floats(0, 1), st.integers(1, 50), st.sampled_from([429, 503, 408]))
-def test_retry_after_is_waited_in_full(asked: float, draw: float, tries: int, status: int) -> None:
+def test_the_wait_is_at_least_retry_after(retry_after: float, draw: float, attempts: int, status: int) -> None:
     policy = RetryPolicy(draw=lambda: draw)
-    answer = httpx.Response(status, headers={"retry-after": str(asked)})
-    wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, tries, 0.0)
+    answer = httpx.Response(status, headers={"retry-after": str(retry_after)})
+    wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, attempts, 0.0)
     assert wait is not None
-    assert asked <= wait <= asked + policy.base
+    assert retry_after <= wait <= retry_after + policy.base
 
 
 @given(st.floats(0, 400), st.floats(0, 400), st.floats(0, 400), st.floats(0, 1))
-def test_no_attempt_begins_after_retry_timeout(retry_timeout: float, elapsed: float, asked: float, draw: float) -> None:
+def test_no_attempt_begins_after_retry_timeout(
+    retry_timeout: float, elapsed: float, retry_after: float, draw: float
+) -> None:
     policy = RetryPolicy(retry_timeout=retry_timeout, draw=lambda: draw)
-    answer = httpx.Response(429, headers={"retry-after": str(asked)})
+    answer = httpx.Response(429, headers={"retry-after": str(retry_after)})
     wait = policy.next_wait(httpx.Request("GET", "https://h/"), answer, 1, elapsed)
     assert wait is None or elapsed + wait <= retry_timeout
-    assert wait is not None or elapsed + asked + draw >= retry_timeout - 1e-6
+    assert wait is not None or elapsed + retry_after + draw >= retry_timeout - 1e-6
 
 
 def test_the_default_retry_timeout_is_longer_than_the_longest_block() -> None:
@@ -111,7 +113,7 @@ def test_retry_timeout_0_means_one_attempt(what: Any, base: float) -> None:
 
 @pytest.mark.parametrize("what", [*TRANSIENT, *NEVER_SENT, *PERHAPS_SENT], ids=named)
 @pytest.mark.parametrize("flow", [lambda: API.get_recording("r"), lambda: API.stop_recording("r")], ids=["get", "put"])
-def test_a_passing_fault_is_waited_out(driver: Driver, flow: Any, what: Any) -> None:
+def test_requests_are_retried_until_a_fault_ends(driver: Driver, flow: Any, what: Any) -> None:
     fault = what if isinstance(what, type) else httpx.Response(what)
     assert driver.answers(fault, fault, ok()).run(flow()).id == "rec-1"
     assert len(driver.requests) == 3
@@ -119,7 +121,7 @@ def test_a_passing_fault_is_waited_out(driver: Driver, flow: Any, what: Any) -> 
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
-def test_a_final_answer_is_final(driver: Driver, status: int) -> None:
+def test_a_final_error_is_raised_without_a_retry(driver: Driver, status: int) -> None:
     with pytest.raises(RealtimeKitAPIError):
         driver.answers(no(status)).run(API.get_recording("r"))
     assert driver.slept == []
@@ -134,7 +136,7 @@ def test_a_lasting_fault_ends_within_retry_timeout(driver: Driver) -> None:
     assert len(driver.requests) == len(driver.slept) + 1 < 40
 
 
-def test_slow_faults_are_counted_too(driver: Driver) -> None:
+def test_the_time_of_slow_requests_counts_towards_retry_timeout(driver: Driver) -> None:
     def slow(request: httpx.Request) -> httpx.Response:
         driver.clock.now += 100
         raise httpx.ReadTimeout("slow", request=request)
@@ -162,18 +164,18 @@ def test_each_page_of_a_list_has_its_own_retry_timeout(driver: Driver) -> None:
     ],
     ids=["get", "put", "post", "tracks"],
 )
-def test_retry_after_is_slept_and_the_call_made_again(driver: Driver, flow: Any) -> None:
+def test_a_call_is_repeated_after_retry_after(driver: Driver, flow: Any) -> None:
     assert driver.answers(no(429, **{"retry-after": "300"}), ok()).run(flow()).id == "rec-1"
     (slept,) = driver.slept
     assert 300 <= slept <= 301
 
 
-@pytest.mark.parametrize("asked", ["301", "330", "3600", "1e9"])
-def test_a_retry_after_beyond_retry_timeout_is_raised_at_once(driver: Driver, asked: str) -> None:
+@pytest.mark.parametrize("retry_after", ["301", "330", "3600", "1e9"])
+def test_a_retry_after_beyond_retry_timeout_is_raised_at_once(driver: Driver, retry_after: str) -> None:
     driver.policy = RetryPolicy(retry_timeout=300, draw=lambda: 0.5, clock=driver.clock)
     with pytest.raises(RealtimeKitRateLimitError) as caught:
-        driver.answers(no(429, **{"retry-after": asked})).run(API.get_recording("r"))
-    assert caught.value.retry_after == float(asked)
+        driver.answers(no(429, **{"retry-after": retry_after})).run(API.get_recording("r"))
+    assert caught.value.retry_after == float(retry_after)
     assert caught.value.status == 429
     assert driver.slept == []
 

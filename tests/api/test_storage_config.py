@@ -1,4 +1,4 @@
-"""The fields that each type of storage needs and allows, written here once more from the API's reference."""
+"""The required and optional fields of each type of storage, copied from the API's reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES: dict[str, Any] = {
 }
 PAIR = ("access_key", "secret", "bucket", "region")
 SFTP = ("host", "port", "username", "path", "auth_method")
-# name: (fixed fields, needed, taken)
+# name: (fixed fields, required fields, optional fields)
 TYPES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "aws": ({"type": "aws"}, PAIR, ("path",)),
     "digitalocean": ({"type": "digitalocean"}, PAIR, ("path",)),
@@ -35,16 +35,19 @@ TYPES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "sftp-key": ({"type": "sftp", "auth_method": "KEY"}, (*SFTP, "private_key"), ("password",)),
     "sftp-password": ({"type": "sftp", "auth_method": "PASSWORD"}, (*SFTP, "password"), ()),
 }
-NEEDED = [(name, field) for name, (_, needed, _) in TYPES.items() for field in needed]
-TAKEN = [(name, field) for name, (_, _, taken) in TYPES.items() for field in taken]
+REQUIRED = [(name, field) for name, (_, required, _) in TYPES.items() for field in required]
+OPTIONAL = [(name, field) for name, (_, _, optional) in TYPES.items() for field in optional]
 REFUSED = [
-    (name, field) for name, (_, needed, taken) in TYPES.items() for field in VALUES if field not in (*needed, *taken)
+    (name, field)
+    for name, (_, required, optional) in TYPES.items()
+    for field in VALUES
+    if field not in (*required, *optional)
 ]
 
 
 def storage(name: str) -> dict[str, Any]:
-    fixed, needed, _ = TYPES[name]
-    return {field: VALUES[field] for field in needed} | fixed
+    fixed, required, _ = TYPES[name]
+    return {field: VALUES[field] for field in required} | fixed
 
 
 def composite(config: dict[str, Any]) -> Any:
@@ -71,14 +74,14 @@ def test_required_fields_are_enough(send: Any, name: str) -> None:
 
 
 @both
-@pytest.mark.parametrize(("name", "field"), TAKEN)
+@pytest.mark.parametrize(("name", "field"), OPTIONAL)
 def test_optional_fields_are_sent(send: Any, name: str, field: str) -> None:
     config = storage(name) | {field: VALUES[field]}
     assert send(config) == config
 
 
 @both
-@pytest.mark.parametrize(("name", "field"), NEEDED)
+@pytest.mark.parametrize(("name", "field"), REQUIRED)
 def test_a_missing_required_field_is_named(send: Any, name: str, field: str) -> None:
     config = {key: value for key, value in storage(name).items() if key != field}
     with pytest.raises(RealtimeKitInputError) as caught:
@@ -95,12 +98,12 @@ def test_a_field_of_another_type_is_refused(send: Any, name: str, field: str) ->
     with pytest.raises(RealtimeKitInputError) as caught:
         send(config)
     assert f"'{config['type']}'" in str(caught.value)
-    assert f"does not take {field}" in str(caught.value)
+    assert f"does not have {field}" in str(caught.value)
 
 
 @pytest.mark.parametrize("field", ["access_key", "secret", "bucket", "region"])
 @pytest.mark.parametrize("value", ["", None])
-def test_an_empty_field_is_as_bad_as_a_missing_one(field: str, value: Any) -> None:
+def test_an_empty_required_field_is_refused(field: str, value: Any) -> None:
     with pytest.raises(RealtimeKitInputError, match=f"storage_config.*{field}"):
         composite(storage("aws") | {field: value})
 

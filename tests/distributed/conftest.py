@@ -33,7 +33,7 @@ def services() -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEmulator]:
-    """The emulator, which comes back with its world when it is started again."""
+    """The emulator; its recordings survive a restart."""
     folder = tmp_path_factory.mktemp("emulator")
     options = ["--state", str(folder / "state.json"), "--media", "tiny", "--token", TOKEN]
     with LocalEmulator(folder, [*options, "--invoked-seconds", "1", "--uploading-seconds", "1"]) as emulator:

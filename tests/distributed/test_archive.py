@@ -1,4 +1,4 @@
-"""A week of recordings, archived by a backfill of real Airflow, and by a second one."""
+"""A week of recordings, archived by a backfill of real Airflow; a second backfill downloads nothing again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START = "datetime(2026, 11, 14, tzinfo=UTC)"
 
 
 class Clock:
-    """The emulator's clock, put back while the past is made."""
+    """The emulator's clock, which is set back while recordings of past days are made."""
 
     behind = timedelta()
 
@@ -32,8 +32,8 @@ class Clock:
 
 @pytest.fixture
 def emulator() -> Iterator[EmulatorServer]:
-    """An emulator whose recordings were made in the course of the last week, some of them around midnight."""
-    month = 30 * 86_400  # longer than a week, so that nothing expires on the way
+    """An emulator with recordings of the last week, some of them around midnight."""
+    month = 30 * 86_400  # longer than a week, so that nothing expires during the test
     clock, settings = Clock(), Settings(media="tiny", empty_seconds=month, file_seconds=month, link_seconds=month)
     with EmulatorServer(settings, clock=clock) as server:
         for number in range(RECORDINGS):
@@ -48,7 +48,7 @@ def emulator() -> Iterator[EmulatorServer]:
 
 @pytest.fixture
 def airflow(emulator: EmulatorServer, tmp_path: Path) -> Iterator[PostgresAirflow]:
-    """An Airflow with the DAG, which begins today: what was before is for a backfill."""
+    """An Airflow with the DAG. Its schedule starts today, so that earlier days are run only by a backfill."""
     (tmp_path / "dags").mkdir()
     text = (EXAMPLE_DAGS / f"{DAG_ID}.py").read_text()
     assert START in text
@@ -56,7 +56,7 @@ def airflow(emulator: EmulatorServer, tmp_path: Path) -> Iterator[PostgresAirflo
     (tmp_path / "dags" / f"{DAG_ID}.py").write_text(text)
     environment = {
         "AIRFLOW_CONN_REALTIMEKIT_DEFAULT": emulator.connection_json(),
-        # The default destination lies in the folder for temporary files.
+        # The default destination is in the folder for temporary files.
         "TMPDIR": str(tmp_path),
     }
     home, dags = tmp_path / "airflow", tmp_path / "dags"
@@ -80,19 +80,19 @@ def backfill(airflow: PostgresAirflow, **more: str) -> None:
     def is_complete() -> bool:
         return bool(airflow.api.request("GET", f"/backfills/{number}")["completed_at"])
 
-    # Just after midnight the last run waits for a quarter of an hour.
+    # The DAG waits until 15 minutes after midnight, so the last run may have to wait that long.
     airflow.wait_for(is_complete, f"{DAYS} runs have ended", timeout=1400)
     runs = airflow.api.request("GET", f"/dags/{DAG_ID}/dagRuns", params={"run_type": ["backfill"]})["dag_runs"]
     assert Counter(run["state"] for run in runs) == {"success": DAYS}
 
 
-def asked(emulator: EmulatorServer) -> int:
-    """Count how often a task asked for a recording."""
-    return sum(entry.operation == "get" for entry in emulator.ledger.requests)
+def count_gets(emulator: EmulatorServer) -> int:
+    """Count the GETs of single recordings."""
+    return sum(request.operation == "get" for request in emulator.ledger.requests)
 
 
 def downloads(emulator: EmulatorServer) -> Counter[str]:
-    return Counter(entry.path for entry in emulator.ledger.requests if entry.operation == "download")
+    return Counter(request.path for request in emulator.ledger.requests if request.operation == "download")
 
 
 @pytest.mark.timeout(3000)
@@ -107,8 +107,8 @@ def test_a_week_is_archived_once(airflow: PostgresAirflow, emulator: EmulatorSer
     assert set(downloads(emulator).values()) == {1}
     assert len(downloads(emulator)) == len(expected)
 
-    before = asked(emulator)
+    before = count_gets(emulator)
     backfill(airflow, reprocess_behavior="completed")
-    assert asked(emulator) >= before + RECORDINGS, "not every file was asked for again"
+    assert count_gets(emulator) >= before + RECORDINGS, "the second backfill did not read every recording"
     assert set(downloads(emulator).values()) == {1}
     assert len(downloads(emulator)) == len(expected)

@@ -1,4 +1,4 @@
-"""Recordings with a file of known bytes; stores that need more packages are tested only on request."""
+"""A recording whose file has known bytes. Stores that need more packages are tested only on request."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ collect_ignore = [] if os.environ.get("REALTIMEKIT_TEST_STORES") else ["stores"]
 
 @pytest.fixture
 def recorded(emulator: EmulatorServer, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A recording of 20 MiB and a bit: several parts of an upload, and a smaller last one."""
+    """A recording of just over 20 MiB: several parts of a multipart upload, and a smaller last one."""
     return record(emulator, tmp_path_factory.mktemp("recordings"), 20 * MIB + 1234)
 
 
 @pytest.fixture
-def impatient(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that stops retrying after a second without a byte."""
+def short_retry_timeout(emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make downloads fail after a second without progress."""
     connect(emulator, monkeypatch, retry_timeout=1)
 
 

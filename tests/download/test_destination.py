@@ -1,4 +1,4 @@
-"""Destinations: which placeholders one may have, where each file goes, and where the manifest does."""
+"""Destinations: the allowed placeholders, and the paths of the files and the manifest."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def paths(destination: str, recording: Recording = RECORDING, **options: Any) ->
         ("data", f"{Path.cwd()}/data/standup_1763683200000.mp4"),
     ],
 )
-def test_where_a_file_goes(destination: str, expected: str) -> None:
+def test_path_of_a_file(destination: str, expected: str) -> None:
     assert paths(destination)[0] == expected
 
 
-def test_each_layer_of_tracks_has_its_folder() -> None:
+def test_each_layer_of_tracks_has_a_folder() -> None:
     assert paths("/data", TRACKS) == ["/data/default/default_ann_1.webm", "/data/low/bob.webm"]
     assert paths("/data/{layer}-{recording_id}", TRACKS) == [
         "/data/default-r-2/default_ann_1.webm",
@@ -73,7 +73,7 @@ def test_each_layer_of_tracks_has_its_folder() -> None:
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/../../b", "a\\b", "\x00"])
-def test_no_name_leads_out_of_its_folder(name: str) -> None:
+def test_no_file_name_leaves_its_folder(name: str) -> None:
     recording = RECORDING.model_copy(update={"id": name})
     for path in (*paths("/data/{recording_id}", recording), *paths("/data/x-{recording_id}/{suffix}", recording)):
         assert path.startswith("/data/")
@@ -89,8 +89,8 @@ def test_no_name_leads_out_of_its_folder(name: str) -> None:
         ("/data/{}", "{} is not a placeholder"),
         ("/data/{recording_id.__class__}", "is not a placeholder"),
         ("/data/{recording_id[0]}", "is not a placeholder"),
-        ("/data/{recording_id!r}", "takes no conversion"),
-        ("/data/{recording_id:>10}", "takes no format"),
+        ("/data/{recording_id!r}", "must have no conversion"),
+        ("/data/{recording_id:>10}", "must have no format"),
         ("/data/{recording_id", "is not allowed"),
         ("/data/recording_id}", "is not allowed"),
         ("s3://{recording_id}/data", "cannot name the bucket"),

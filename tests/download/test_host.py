@@ -1,4 +1,4 @@
-"""Hosts of files: what a download survives, what it refuses, and what neither the host nor a log may learn."""
+"""Downloads from hosts that fail, change files or redirect; and which data no host and no error may get."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -46,33 +47,31 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 def download(
     host: ScriptedHost, folder: Path, url: str | None = None, retry_timeout: float = 20, stop: Event | None = None
 ) -> StoredFile:
-    from airflow.sdk import ObjectStoragePath
-
     signed = SignedUrl(SecretStr(url or host.url), None, None)
     context = DownloadContext(RenewableUrl(lambda: signed, signed), 10, retry_timeout, stop or Event())
     return download_file(context, ObjectStoragePath(str(folder / "file")), Progress(Silent(), "file"))
 
 
-def test_a_file_without_a_length(host: ScriptedHost, tmp_path: Path) -> None:
+def test_a_file_without_a_length_is_stored(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(3 << 20)
     host.answers = iter([Answer(length=False)])
     assert download(host, tmp_path).size == len(host.content)
     assert (tmp_path / "file").read_bytes() == host.content
 
 
-def test_a_file_without_a_length_that_is_cut_off(host: ScriptedHost, tmp_path: Path) -> None:
+def test_a_file_without_a_length_that_breaks_off_is_downloaded_again(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(3 << 20)
     host.answers = iter([Answer(length=False, cut=1 << 20)])
     download(host, tmp_path)
     assert (tmp_path / "file").read_bytes() == host.content
 
 
-def test_an_empty_file(host: ScriptedHost, tmp_path: Path) -> None:
+def test_an_empty_file_is_stored(host: ScriptedHost, tmp_path: Path) -> None:
     assert download(host, tmp_path).size == 0
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_without_validators_no_parts_are_joined(host: ScriptedHost, tmp_path: Path) -> None:
+def test_without_validators_a_download_begins_again(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(1 << 20)
     host.answers = iter([Answer(validators=False, cut=KIB), *[Answer(validators=False)] * 5])
     download(host, tmp_path)
@@ -80,7 +79,7 @@ def test_without_validators_no_parts_are_joined(host: ScriptedHost, tmp_path: Pa
     assert "Range" not in host.requests[-1]["headers"]
 
 
-def test_a_file_that_changes_all_the_time(host: ScriptedHost, tmp_path: Path) -> None:
+def test_a_file_that_changes_three_times_is_an_error(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(1 << 20)
     host.answers = itertools.repeat(Answer(cut=300 * KIB))
 
@@ -102,21 +101,20 @@ def test_a_status_that_no_retry_can_change_fails_at_once(host: ScriptedHost, tmp
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_url_that_stays_rejected(host: ScriptedHost, tmp_path: Path, status: int) -> None:
+def test_a_url_that_is_rejected_after_its_renewal_is_an_error(host: ScriptedHost, tmp_path: Path, status: int) -> None:
     host.answers = itertools.repeat(Answer(status=status))
     with pytest.raises(DownloadError, match=f"HTTP {status} to a renewed URL, too|HTTP {status}, .* in a row"):
         download(host, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_host_that_is_busy(host: ScriptedHost, tmp_path: Path) -> None:
+def test_a_busy_host_is_asked_again(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = b"content"
     host.answers = iter([Answer(status=503), Answer(status=429, headers={"Retry-After": "0"}), Answer(status=500)])
     assert download(host, tmp_path).size == 7
 
 
-def test_a_date_in_retry_after_is_respected(host: ScriptedHost, tmp_path: Path) -> None:
-    """It leaves no time for another attempt here."""
+def test_a_retry_after_date_beyond_retry_timeout_ends_the_download(host: ScriptedHost, tmp_path: Path) -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     host.answers = iter([Answer(status=503, headers={"Retry-After": in_an_hour})])
     with pytest.raises(DownloadError, match=r"did not arrive: 127.0.0.1 answers HTTP 503, 1 times"):
@@ -176,7 +174,7 @@ def test_no_error_holds_the_url(host: ScriptedHost, tmp_path: Path, answer: Answ
         link = link.__cause__ or link.__context__
 
 
-def test_the_host_learns_nothing_of_the_api(host: ScriptedHost, tmp_path: Path) -> None:
+def test_the_host_gets_no_header_of_the_api(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = b"content"
     download(host, tmp_path)
     (request,) = host.requests
@@ -184,7 +182,7 @@ def test_the_host_learns_nothing_of_the_api(host: ScriptedHost, tmp_path: Path) 
     assert request["headers"]["Accept-Encoding"] == "identity"
 
 
-def test_a_host_that_is_not_there(tmp_path: Path) -> None:
+def test_a_closed_port_is_an_error(tmp_path: Path) -> None:
     with scripted_host() as host:
         url = host.url
     with pytest.raises(DownloadError, match=r"did not arrive: ConnectionRefusedError, \d times in a row"):
@@ -193,7 +191,7 @@ def test_a_host_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Divide all sizes by 1024, so that small files have many parts."""
+    """Divide all sizes by 1024, so that a small file has many parts."""
     for name in ("_BLOCK_BYTES", "_PART_BYTES", "_PROBE_BYTES"):
         monkeypatch.setattr(transfer, name, getattr(transfer, name) >> 10)
 
@@ -205,18 +203,20 @@ def always_parallel(small_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("always_parallel")
-def test_several_connections_bring_one_file(host: ScriptedHost, tmp_path: Path) -> None:
+def test_several_connections_download_each_part_once(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(400 * KIB + 7)
     download(host, tmp_path)
     assert (tmp_path / "file").read_bytes() == host.content
     ranges = [request["headers"].get("Range") for request in host.requests]
     assert ranges[0] is None
-    assert len(ranges) == 1 + 384 + 1, "the rest comes in parts, each once"
+    assert len(ranges) == 1 + 384 + 1, "the first connection, 384 parts and a shorter one"
     assert len(set(ranges)) == len(ranges)
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_one_fast_connection_is_left_alone(host: ScriptedHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fast_connection_stays_the_only_one(
+    host: ScriptedHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transfer, "_FAST_BYTES_PER_SECOND", 0)
     host.content = random.Random(1).randbytes(400 * KIB)
     download(host, tmp_path)
@@ -232,13 +232,15 @@ def test_several_connections_that_are_no_faster_than_one_are_closed(
     download(host, tmp_path)
     assert (tmp_path / "file").read_bytes() == host.content
     last = host.requests[-1]["headers"]["Range"]
-    assert last.endswith("-"), "the rest is one request"
+    assert last.endswith("-"), "one request must get the rest"
     assert len(host.requests) < 60
 
 
 @pytest.mark.usefixtures("always_parallel")
 @pytest.mark.parametrize("ranges", ["ignored", "refused", "early", "short", "unsaid", "late"])
-def test_several_connections_to_a_host_that_serves_no_ranges(host: ScriptedHost, tmp_path: Path, ranges: str) -> None:
+def test_several_connections_to_a_host_with_wrong_ranges_store_the_right_file(
+    host: ScriptedHost, tmp_path: Path, ranges: str
+) -> None:
     host.content = random.Random(1).randbytes(200 * KIB)
     host.answers = itertools.chain([Answer()], itertools.repeat(Answer(ranges=ranges)))
     download(host, tmp_path)
@@ -246,7 +248,7 @@ def test_several_connections_to_a_host_that_serves_no_ranges(host: ScriptedHost,
 
 
 @pytest.mark.usefixtures("always_parallel")
-def test_a_file_that_changes_under_several_connections(host: ScriptedHost, tmp_path: Path) -> None:
+def test_a_file_that_changes_during_several_connections_is_downloaded_again(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(200 * KIB)
 
     def change(number: int) -> None:
@@ -259,16 +261,14 @@ def test_a_file_that_changes_under_several_connections(host: ScriptedHost, tmp_p
 
 
 @pytest.mark.usefixtures("always_parallel")
-def test_an_error_of_one_connection_ends_all_but_not_the_callers_other_downloads(
-    host: ScriptedHost, tmp_path: Path
-) -> None:
+def test_an_error_of_one_connection_ends_this_download_but_no_other(host: ScriptedHost, tmp_path: Path) -> None:
     host.content = random.Random(1).randbytes(400 * KIB)
     host.answers = itertools.chain([Answer()] * 8, itertools.repeat(Answer(status=451)))
     stop = Event()
     with pytest.raises(DownloadError, match="HTTP 451"):
         download(host, tmp_path, stop=stop)
     assert list(tmp_path.iterdir()) == []
-    assert not stop.is_set(), "the event belongs to the caller"
+    assert not stop.is_set(), "the caller's other downloads use this event, too"
 
 
 RANGES = st.sampled_from(["honest", "ignored", "refused", "early", "short", "unsaid", "late"])
@@ -288,7 +288,7 @@ ANY = st.builds(
 
 @contextmanager
 def random_world(size: int, answers: list[Answer], *, several: bool) -> Iterator[ScriptedHost]:
-    """A host that serves its file after some scripted answers; the parts are so small that there are many."""
+    """Run a host that sends these answers first, and divide the sizes by 1024, so that the file has many parts."""
     with scripted_host() as host, pytest.MonkeyPatch.context() as patch:
         for name in ("_BLOCK_BYTES", "_PART_BYTES", "_PROBE_BYTES"):
             patch.setattr(transfer, name, getattr(transfer, name) >> 10)
@@ -306,7 +306,7 @@ def random_world(size: int, answers: list[Answer], *, several: bool) -> Iterator
     several=st.booleans(),
     order=st.randoms(use_true_random=False),
 )
-def test_cut_and_resumed_anywhere_the_bytes_are_equal(
+def test_a_download_that_breaks_off_anywhere_stores_the_right_bytes(
     tmp_path_factory: pytest.TempPathFactory,
     size: int,
     broken_ranges: list[Answer],
@@ -314,7 +314,6 @@ def test_cut_and_resumed_anywhere_the_bytes_are_equal(
     several: bool,
     order: random.Random,
 ) -> None:
-    """However ranges are answered and wherever answers are cut off."""
     answers = [*broken_ranges, *honest]
     order.shuffle(answers)
     folder = tmp_path_factory.mktemp("random")
@@ -332,10 +331,9 @@ def test_cut_and_resumed_anywhere_the_bytes_are_equal(
     changes=st.sets(st.integers(1, 12), max_size=4),
     several=st.booleans(),
 )
-def test_whatever_the_host_does_the_file_is_right_or_absent(
+def test_with_any_answers_the_file_is_right_or_absent(
     tmp_path_factory: pytest.TempPathFactory, size: int, answers: list[Answer], changes: set[int], several: bool
 ) -> None:
-    """Also where the file changes, and the link is refused."""
     folder = tmp_path_factory.mktemp("random")
     with random_world(size, answers, several=several) as host:
 

@@ -1,4 +1,4 @@
-"""Downloads to the local disk: the suite of all stores, and what only a disk can do."""
+"""Downloads to the local disk: the tests of every store, and the cases of a disk only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_realtimekit.downloads.sinks import Sink
 from airflow_provider_realtimekit.exceptions import DownloadError
@@ -30,7 +33,7 @@ class LocalStore(Store):
 
 
 def watch_listings(monkeypatch: pytest.MonkeyPatch, owner: Any, *names: str) -> set[str]:
-    """Return a set that will hold the folders that are listed."""
+    """Return a set to which every listed folder is added."""
     listed: set[str] = set()
 
     def watch(list_: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,8 +57,8 @@ class TestLocalDisk(StoreSuite):
     """Local disk."""
 
 
-def test_a_full_disk(store: LocalStore, recorded: Recorded) -> None:
-    """The system lets the process write no larger file than half of it."""
+def test_a_full_disk_is_an_error(store: LocalStore, recorded: Recorded) -> None:
+    # The process may write no file above 10 MiB, half of the recording.
     command = [sys.executable, "-m", "tests.support.downloads", recorded.id, store.destination, str(10 * MIB)]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=90, check=False)
     assert ran.returncode == 3, ran.stderr
@@ -65,14 +68,12 @@ def test_a_full_disk(store: LocalStore, recorded: Recorded) -> None:
 
 
 def test_a_disk_that_is_too_small_fails_before_the_download(store: LocalStore) -> None:
-    from airflow.sdk import ObjectStoragePath
-
     with pytest.raises(DownloadError, match="has no room"):
         Sink(ObjectStoragePath(f"{store.destination}/file.mp4"), 1 << 60)
     assert_absent(store)
 
 
-def test_a_name_that_is_a_folder_already(store: LocalStore, recorded: Recorded) -> None:
+def test_a_folder_with_the_files_name_is_an_error(store: LocalStore, recorded: Recorded) -> None:
     (store.folder / recorded.name).mkdir()
     (store.folder / recorded.name / "kept").touch()
     with pytest.raises(DownloadError, match="cannot be stored"):
@@ -90,7 +91,7 @@ def test_parts_of_other_files_are_left_alone(store: LocalStore, recorded: Record
     assert {others, f"{recorded.name}.part"} < set(store.listing())
 
 
-def test_what_is_not_ours_in_the_folder_of_the_parts_is_left_alone(store: LocalStore, recorded: Recorded) -> None:
+def test_foreign_files_in_the_folder_of_the_parts_are_left_alone(store: LocalStore, recorded: Recorded) -> None:
     folder = store.folder / f"{recorded.name}.parts"
     folder.mkdir()
     (folder / "notes.txt").touch()
@@ -101,7 +102,7 @@ def test_what_is_not_ours_in_the_folder_of_the_parts_is_left_alone(store: LocalS
 def test_the_folder_of_an_archive_is_never_listed(
     store: LocalStore, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Listing a folder with n recordings for each of them would take n * n steps."""
+    # With n recordings in the folder, a listing for each of them would take n * n steps.
     listed = watch_listings(monkeypatch, os, "listdir", "scandir")
     fetch(recorded, store.destination)
     assert store.destination not in listed
@@ -109,9 +110,6 @@ def test_the_folder_of_an_archive_is_never_listed(
 
 
 def test_no_folder_of_another_store_is_listed(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.sdk.io import attach
-    from fsspec.implementations.memory import MemoryFileSystem
-
     attach("memory", fs=MemoryFileSystem())
     listed = watch_listings(monkeypatch, MemoryFileSystem, "ls")
     fetched = fetch(recorded, "memory://archive/flat")

@@ -1,4 +1,4 @@
-"""The progress of a download: what is logged, and how often."""
+"""Which progress of a download is logged, and how often."""
 
 from __future__ import annotations
 

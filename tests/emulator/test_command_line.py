@@ -1,4 +1,4 @@
-"""The command line: in a process of its own, and called from here where that is enough."""
+"""The command line, in a process of its own or called from the test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "airflow_provider_realtimekit.emulator", "--por
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Any]:
-    """A function that starts an emulator in a process, and returns the process and the address that it prints."""
+    """Return a function that starts an emulator process, and returns the process and its printed address."""
     started: list[subprocess.Popen[str]] = []
 
     def run(*options: str) -> tuple[subprocess.Popen[str], str]:
@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_a_signal_and_leaves_nothing_behind(run: Any, tmp_path: Path, number: int) -> None:
+def test_the_emulator_runs_until_a_signal_and_leaves_no_files(run: Any, tmp_path: Path, number: int) -> None:
     process, address = run("--token", "T", "--media", "tiny", "--invoked-seconds", "0", "--uploading-seconds", "0")
     with httpx.Client(headers=bearer("T")) as client:
         recordings = f"{address}/accounts/a/realtime/kit/b/recordings"
@@ -115,7 +115,9 @@ def test_with_a_state_file_meetings_recordings_and_ledger_survive_a_restart(run:
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"world": {"meetings": [{"id": "m"}]}}'])
-def test_a_file_that_holds_no_state_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_a_file_without_a_state_is_refused_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
     assert main(["--port", "0", "--state", str(path)]) == 1
@@ -131,7 +133,9 @@ def test_a_file_that_holds_no_state_is_explained(tmp_path: Path, capsys: pytest.
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_invalid_options_are_explained(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_option_is_refused_with_a_reason(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main(options)
     assert end.value.code == 2
@@ -146,6 +150,6 @@ def test_the_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> Non
     assert "from INVOKED to RECORDING (default: 2)" in " ".join(text.split())
 
 
-def test_a_port_in_use_is_explained(emulator: EmulatorServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_refused_with_a_reason(emulator: EmulatorServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--port", str(httpx.URL(emulator.url).port)]) == 1
     assert "in use" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The control routes, by which tests in other processes do what the methods of EmulatorServer do."""
+"""The control routes: what EmulatorServer's methods do, for tests in other processes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_tokens_are_set(control: Any, api: httpx.Client) -> None:
     control("PUT", "/tokens", {"token": "token", "state": "strange"}, status=400)
 
 
-def test_control_routes_are_not_counted_limited_or_hit_by_faults(control: Any, emulator: EmulatorServer) -> None:
+def test_control_routes_are_not_counted_or_limited_and_have_no_faults(control: Any, emulator: EmulatorServer) -> None:
     emulator.configure(quota=1, token="secret")
     emulator.faults.add(count=None, reset=True)
     for _ in range(3):

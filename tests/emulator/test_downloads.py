@@ -118,7 +118,7 @@ def test_a_file_can_be_replaced(
     assert (after.status_code, after.content, known["file_size"]) == (200, b"another file", 12)
 
 
-def test_a_file_that_is_not_there_cannot_be_replaced(emulator: EmulatorServer, tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_yet_cannot_be_replaced(emulator: EmulatorServer, tmp_path: Path) -> None:
     (recording_id,) = emulator.world.seed(1, "RECORDING")
     with pytest.raises(ImpossibleChangeError, match=f"{recording_id} is RECORDING and has no file to replace"):
         emulator.world.replace_file(recording_id, tmp_path / "other.mp4")
@@ -162,7 +162,7 @@ def test_without_the_bucket_there_are_no_links(
     assert (known["download_url"], known["audio_download_url"], known["download_url_expiry"]) == (None, None, None)
 
 
-def test_links_have_the_host_by_which_the_client_called(api: httpx.Client, http: httpx.Client, uploaded: str) -> None:
+def test_links_have_the_host_of_the_request(api: httpx.Client, http: httpx.Client, uploaded: str) -> None:
     port = api.base_url.port
     known = api.get(f"/recordings/{uploaded}", headers={"Host": f"localhost:{port}"}).json()["data"]
     assert known["download_url"].startswith(f"http://localhost:{port}/files/")

@@ -1,4 +1,4 @@
-"""Faults over HTTP: single ones and random ones, and what becomes of the requests that they hit."""
+"""Faults over HTTP, single and random, and their effect on requests."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_answer_can_be_late(api: httpx.Client, emulator: EmulatorServer, when
     caller.start()
     wait_until(
         lambda: bool(emulator.ledger.requests) and len(emulator.world.recordings()) == recordings,
-        "the request to come in, and to be carried out if the delay comes after that",
+        "the request, and its effect if the delay is after it",
     )
     assert len(emulator.world.recordings()) == recordings
     assert emulator.ledger.requests[0].status is None
@@ -165,7 +165,7 @@ def test_a_body_can_come_slowly(api: httpx.Client, emulator: EmulatorServer) -> 
 
 
 def draw_faults(seed: int, operation: str = "start", **fields: Any) -> list[Fault | None]:
-    """Return what the first 200 requests for an operation meet."""
+    """Return the faults of the first 200 requests for an operation."""
     faults = RandomFaults(seed=seed, **fields)
     return [faults.draw(operation, number) for number in range(200)]
 
@@ -181,7 +181,7 @@ def test_random_faults_are_the_same_for_the_same_seed_and_others_for_another() -
 
 def test_random_faults_hit_about_as_often_as_their_probability() -> None:
     hits = sum(fault is not None for seed in range(20) for fault in draw_faults(seed, probability=0.25))
-    assert 800 < hits < 1200, "of 4000; the seeds are given, so this is the same each time"
+    assert 800 < hits < 1200, "of 4000; the seeds are fixed, so every run gives the same number"
 
 
 #: How to recognise each kind of random fault.
@@ -271,7 +271,7 @@ def test_invalid_faults_are_refused(http: httpx.Client, emulator: EmulatorServer
     assert emulator.faults.pending() == []
 
 
-def test_a_delayed_request_is_carried_out_though_its_sender_is_gone(
+def test_a_delayed_request_is_carried_out_after_its_sender_has_closed_the_connection(
     api: httpx.Client, emulator: EmulatorServer
 ) -> None:
     emulator.faults.add(operation="start", delay=0.5)

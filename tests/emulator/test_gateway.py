@@ -14,7 +14,7 @@ VERIFY = "/client/v4/user/tokens/verify"
 LIST = "/client/v4/accounts/account/realtime/kit/app/recordings"
 
 
-def test_any_token_is_valid_unless_a_setting_names_one(http: httpx.Client, emulator: EmulatorServer) -> None:
+def test_any_token_is_valid_unless_the_settings_name_one(http: httpx.Client, emulator: EmulatorServer) -> None:
     assert http.get(LIST, headers=bearer("anything")).status_code == 200
     emulator.settings.token = "the-one"
     assert http.get(LIST, headers=bearer("the-one")).status_code == 200
@@ -26,7 +26,7 @@ def test_a_request_without_a_token_is_refused(http: httpx.Client, headers: dict[
     assert gateway_error(http.get(LIST, headers=headers)) == (401, 10001)
 
 
-def test_the_token_check_tells_an_invalid_token_from_a_missing_permission(
+def test_the_token_check_distinguishes_an_invalid_token_from_a_missing_permission(
     http: httpx.Client, emulator: EmulatorServer
 ) -> None:
     emulator.configure(token="good", denied_token=["weak"])
@@ -62,7 +62,7 @@ def test_other_accounts_and_apps_are_unknown_if_the_settings_name_one(
     cases(
         {
             "unknown path": ("GET", "/client/v4/nothing/here", (404, 7000)),
-            "a slash too many": ("GET", f"{LIST}/", (404, 7000)),
+            "an extra slash": ("GET", f"{LIST}/", (404, 7000)),
             "unknown method": ("DELETE", LIST, (405, 7001)),
         }
     ),
@@ -91,7 +91,7 @@ def test_an_answer_of_the_file_host_has_no_rate_limit_headers(http: httpx.Client
     assert "ratelimit" not in http.get("/files/none/none").headers
 
 
-def test_past_the_quota_every_request_of_the_token_is_refused(http: httpx.Client, emulator: EmulatorServer) -> None:
+def test_after_the_quota_every_request_of_the_token_is_refused(http: httpx.Client, emulator: EmulatorServer) -> None:
     emulator.configure(quota=3, quota_window=60, quota_block=120)
     headers = bearer("token")
     left = [http.get(LIST, headers=headers).headers["ratelimit"] for _ in range(3)]

@@ -1,4 +1,4 @@
-"""The ledger: what it counts, and what it does not hold."""
+"""The ledger: what it counts, and that it has no secret."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_requests_are_counted_by_operation_and_answer(api: httpx.Client, emulato
     assert ledger.requests[0].at <= last.at
 
 
-def test_an_answer_to_a_request_of_before_a_reset_is_not_counted(api: httpx.Client, emulator: EmulatorServer) -> None:
+def test_an_answer_to_a_request_from_before_a_reset_is_not_counted(api: httpx.Client, emulator: EmulatorServer) -> None:
     emulator.faults.add(operation="list", delay=0.2)
     with pytest.raises(httpx.ReadTimeout):
         api.get("/recordings", timeout=0.05)

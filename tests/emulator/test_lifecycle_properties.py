@@ -1,4 +1,4 @@
-"""What must hold for a recording whatever happens to it: generated sequences of actions, people and time."""
+"""Rules that every recording follows, checked with random sequences of actions, people and time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LATER_STATUSES = {
 
 
 class RecordingMachine(RuleBasedStateMachine):
-    """One recording in one meeting, and everything that can happen to the two."""
+    """One recording in one meeting, and all events of both."""
 
     @initialize(
         speed=st.sampled_from([1, 8, 60]),

@@ -29,7 +29,7 @@ def test_a_listed_recording_has_its_meeting_but_no_reasons(api: httpx.Client, em
     assert "SK" not in str(recording)
 
 
-def test_the_newest_come_first_unless_the_query_says_otherwise(api: httpx.Client) -> None:
+def test_the_newest_come_first_by_default(api: httpx.Client) -> None:
     ids = [start(api, meeting_id)["id"] for meeting_id in "abc"]
     assert list_ids(api) == ids[::-1]
     assert list_ids(api, sort_by="invokedTime", sort_order="DESC") == ids[::-1]
@@ -46,7 +46,7 @@ def test_pages_are_counted_from_one_and_offsets_include_both_ends(api: httpx.Cli
         assert [recording["id"] for recording in body["data"]] == ids[3 * page_no - 3 : 3 * page_no], f"page {page_no}"
 
 
-def test_page_sizes_have_a_default_and_a_silent_cap(api: httpx.Client, emulator: EmulatorServer) -> None:
+def test_page_sizes_have_a_default_and_a_maximum_without_an_error(api: httpx.Client, emulator: EmulatorServer) -> None:
     emulator.world.seed(120, "RECORDING")
     assert len(list_ids(api)) == 25
     assert len(list_ids(api, per_page=1000)) == 100
@@ -87,7 +87,7 @@ def test_filter_by_status(
     ("query", "found"),
     cases(
         {
-            "whole id": ({"meeting_id": "m-1"}, {"m-1"}),
+            "complete id": ({"meeting_id": "m-1"}, {"m-1"}),
             "part of the id": ({"meeting_id": "m-"}, set()),
             "search in the title": ({"search": "standup"}, {"m-1"}),
             "search in the id": ({"search": "M-2"}, {"m-2"}),

@@ -1,4 +1,4 @@
-"""The test media: they decode to their end, have the right length, and hold what the recording asked for."""
+"""The test media: they can be decoded, and have the length and content of the recording."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoder() -> Iterator[BackgroundEncoder]:
 
 
 def list_specs(seconds: float, **config: Any) -> dict[str, MediaSpec]:
-    """Return what the files of a recording hold, by their roles."""
+    """Return the specifications of a recording's files, by their roles."""
     emulated = EmulatedWorld()
     recording_id = emulated.start(**config)
     emulated.clock.advance(2 + seconds)
@@ -42,7 +42,7 @@ def list_specs(seconds: float, **config: Any) -> dict[str, MediaSpec]:
 
 
 def decode(path: Path) -> tuple[dict[str, Any], list[Any], Any]:
-    """Return codecs and lengths, frames and sound of a file, decoded to its end."""
+    """Decode a complete file, and return its codecs, lengths, frames and sound."""
     info: dict[str, Any] = {}
     frames, sound, rate = [], [np.zeros(0)], 1
     with av.open(str(path)) as container:
@@ -74,7 +74,7 @@ def make(encoder: BackgroundEncoder, spec: MediaSpec) -> Path:
     ids=["default", "mp3", "vp8", "vp9"],
 )
 @pytest.mark.parametrize("seconds", [0.3, 7.4])
-def test_a_composite_file_plays_to_its_true_end(
+def test_a_composite_file_has_the_length_of_the_recording(
     encoder: BackgroundEncoder, config: dict[str, Any], suffix: str, codecs: tuple[str, str], seconds: float
 ) -> None:
     config = config | {"video_config": config.get("video_config", {}) | SMALL}
@@ -145,7 +145,7 @@ FILES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("config", "roles"), cases(FILES))
-def test_the_configuration_decides_which_files_there_are(config: dict[str, Any], roles: dict[str, str]) -> None:
+def test_the_configuration_decides_which_files_exist(config: dict[str, Any], roles: dict[str, str]) -> None:
     assert {role: spec.suffix for role, spec in list_specs(10, **config).items()} == roles
 
 
@@ -172,14 +172,14 @@ def test_an_interactive_recording_is_a_tar_with_its_media_and_an_id3_tag(encoder
         }
     ),
 )
-def test_the_size_is_that_of_the_configuration_or_the_next_that_can_be_encoded(
+def test_the_size_of_the_picture_is_the_configured_or_the_next_possible(
     encoder: BackgroundEncoder, size: dict[str, int], made: tuple[int, int]
 ) -> None:
     _, frames, _ = decode(make(encoder, list_specs(0.2, video_config=size)["video"]))
     assert (frames[0].width, frames[0].height) == made
 
 
-def test_hours_cost_no_more_frames_than_a_minute(encoder: BackgroundEncoder) -> None:
+def test_hours_need_no_more_frames_than_a_minute(encoder: BackgroundEncoder) -> None:
     path = make(encoder, MediaSpec("mp4", 3600.0, VideoSpec(width=64, height=36), AudioSpec()))
     with av.open(str(path)) as container:
         assert container.duration / av.time_base == pytest.approx(3600, abs=0.1)
@@ -204,7 +204,7 @@ def test_a_track_is_opus_in_webm_with_a_voice_of_its_own(encoder: BackgroundEnco
     assert paths[0].read_bytes() != paths[1].read_bytes()
 
 
-def test_equal_specs_share_one_file_and_give_the_same_bytes_anywhere(encoder: BackgroundEncoder) -> None:
+def test_equal_specs_share_a_file_and_two_encoders_make_the_same_bytes(encoder: BackgroundEncoder) -> None:
     spec = MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())
     path = make(encoder, spec)
     assert make(encoder, MediaSpec("mp4", 1.0, VideoSpec(width=64, height=36), AudioSpec())) == path
@@ -237,7 +237,7 @@ def test_a_tiny_file_is_a_second_of_the_same_kind() -> None:
     assert shrink(spec) == MediaSpec("webm", 1.0, VideoSpec("VP8", 64, 36), AudioSpec("VORBIS"))
 
 
-def test_a_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_missing_packages_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, ENCODING)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"airflow-provider-realtimekit\[emulator\]"):

@@ -1,4 +1,4 @@
-"""The official SDK against the emulator: it drives all six operations, and gets every field that it declares."""
+"""The official SDK against the emulator: it calls all six operations, and gets every field that it declares."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RESPONSES = {
 
 
 class Driver:
-    """The SDK, synchronous or not, with the answers that it returned."""
+    """The SDK, sync or async, and the answers that it returned."""
 
     def __init__(self, client: cloudflare.Cloudflare | cloudflare.AsyncCloudflare, run: Callable[[Any], Any]) -> None:
         self._recordings = client.realtime_kit.recordings
@@ -96,7 +96,7 @@ def driver(request: pytest.FixtureRequest, emulator: EmulatorServer) -> Iterator
 
 
 def use_every_operation(driver: Driver, emulator: EmulatorServer) -> None:
-    """Use every operation in such a way that each field has a value in some answer."""
+    """Call every operation so that each field has a value in at least one answer."""
     emulator.settings.idle_action = "accept"
     for number, storage in enumerate(DECLARED_STORAGES):
         meeting_id = f"meeting-{number}"
@@ -114,7 +114,7 @@ def use_every_operation(driver: Driver, emulator: EmulatorServer) -> None:
     driver.start_track("standup", layers={"default": {"file_name_prefix": "x", "media_kind": "audio"}})
 
 
-def test_the_official_sdk_drives_all_six_operations(driver: Driver, emulator: EmulatorServer) -> None:
+def test_the_official_sdk_calls_all_six_operations(driver: Driver, emulator: EmulatorServer) -> None:
     use_every_operation(driver, emulator)
     listed = driver.list(
         status=["UPLOADED", "ERRORED"],
@@ -163,7 +163,7 @@ def test_the_sdk_raises_its_own_errors(driver: Driver, emulator: EmulatorServer)
         driver.list()
 
 
-# The fields of types and of answers. A path has no indices of lists, and does not name the members of unions.
+# The fields of types and of answers, as paths without list indices and without the members of unions.
 
 ENDED = {"audio_download_url", "download_url", "download_url_expiry", "file_size", "stopped_time"}
 STARTED = {"recording_duration", "started_time"}

@@ -26,7 +26,7 @@ NOT_NULLABLE = {"id", "invoked_time", "output_file_name", "start_reason", "statu
 R2 = STORAGES["cloudflare"]
 
 
-def test_a_new_recording_has_every_field_and_null_for_what_is_not_known_yet(
+def test_a_new_recording_has_every_field_and_null_for_unknown_values(
     api: httpx.Client, emulator: EmulatorServer
 ) -> None:
     emulator.settings.invoked_seconds = 60
@@ -65,7 +65,7 @@ def test_a_failed_recording_has_a_reason(api: httpx.Client, emulator: EmulatorSe
     assert recording["stop_reason"] == {"reason": "INTERNAL_ERROR"}
 
 
-def test_the_duration_grows_while_it_records(api: httpx.Client, emulator: EmulatorServer) -> None:
+def test_the_duration_grows_during_the_recording(api: httpx.Client, emulator: EmulatorServer) -> None:
     emulator.settings.speed = 10_000
     recording_id = start(api)["id"]
     first = get(api, recording_id)["recording_duration"]
@@ -149,7 +149,7 @@ def test_every_storage_is_accepted_and_echoed(
     assert shown == {key: value for key, value in storage.items() if key not in hidden}
 
 
-def test_every_documented_field_of_a_start_is_accepted_and_unknown_ones_too(api: httpx.Client) -> None:
+def test_documented_and_unknown_fields_of_a_start_are_accepted(api: httpx.Client) -> None:
     start(
         api,
         allow_multiple_recordings=True,
@@ -229,7 +229,7 @@ def test_tracks_of_some_users_only(api: httpx.Client, emulator: EmulatorServer) 
     assert [name.split("_")[1] for name in layer["download_urls"]] == ["bob"]
 
 
-def test_a_layer_that_goes_to_a_storage_has_no_links(api: httpx.Client, emulator: EmulatorServer) -> None:
+def test_a_layer_with_a_storage_has_no_links(api: httpx.Client, emulator: EmulatorServer) -> None:
     to_storage = {"outputs": [{"type": "STORAGE_CONFIG", "storage_config": R2}]}
     body = {"meeting_id": "standup", "layers": {"in bucket": {}, "in storage": to_storage}}
     recording_id = data(api.post("/recordings/track", json=body))["recording"]["id"]
@@ -296,7 +296,7 @@ def test_every_error_of_the_world_has_a_status() -> None:
     ("method", "path"),
     [("GET", "/recordings/unheard-of"), ("PUT", "/recordings/unheard-of"), ("GET", "/recordings/active-recording/m")],
 )
-def test_what_does_not_exist_is_404_in_realtimekits_shape(api: httpx.Client, method: str, path: str) -> None:
+def test_an_unknown_meeting_or_recording_is_404_in_realtimekits_form(api: httpx.Client, method: str, path: str) -> None:
     body = {"action": "stop"} if method == "PUT" else None
     assert api_error(api.request(method, path, json=body))[0] == 404
 

@@ -1,4 +1,4 @@
-"""What each room of the emulator may import, read from the source: top-level, TYPE_CHECKING and local imports alike."""
+"""What each room of the emulator may import, in any place of its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = "airflow_provider_realtimekit"
 EMULATOR = f"{PACKAGE}.emulator"
 ROOT = Path(airflow_provider_realtimekit.__file__).parent
 
-#: What the modules of a room must not import, by the beginning of the imported name.
+#: For each room, the beginnings of the names that its modules must not import.
 FORBIDDEN = {
     "world": (f"{EMULATOR}.http", f"{EMULATOR}.server", "fastapi", "starlette", "uvicorn", "httpx"),
     "media": (f"{EMULATOR}.http", f"{EMULATOR}.world", f"{EMULATOR}.server", "fastapi", "starlette"),

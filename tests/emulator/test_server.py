@@ -18,7 +18,7 @@ from tests.support.emulator import OWNER, Clock, bearer
 pytest_plugins = ["airflow_provider_realtimekit.emulator.fixtures"]
 
 
-def test_the_fixture_leads_the_default_connection_to_an_emulator(realtimekit_emulator: Any) -> None:
+def test_the_fixture_sets_the_default_connection_to_an_emulator(realtimekit_emulator: Any) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_REALTIMEKIT_DEFAULT"])
     assert connection["conn_type"] == "realtimekit"
     address = "{host}/accounts/{login}/realtime/kit/{app_id}/recordings".format(**connection, **connection["extra"])
@@ -32,7 +32,7 @@ def test_the_fixture_is_reset_for_each_test(realtimekit_emulator: Any) -> None:
     assert realtimekit_emulator.world.recordings() == []
 
 
-def test_importing_the_emulator_imports_no_large_library_and_no_other_part_of_the_provider() -> None:
+def test_importing_the_emulator_imports_no_large_library_and_nothing_else_of_ours() -> None:
     code = """
 import sys, airflow_provider_realtimekit.emulator
 assert not {"fastapi", "uvicorn", "av", "numpy", "pydantic"} & set(sys.modules)
@@ -46,7 +46,7 @@ assert "airflow" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["url", "base_url"])
-def test_without_a_socket_there_is_no_address_and_the_error_says_what_to_do(name: str) -> None:
+def test_before_the_start_the_address_is_an_error_that_names_the_with_block(name: str) -> None:
     server = EmulatorServer(Settings(media="tiny"))
     with pytest.raises(RuntimeError, match="read it inside `with EmulatorServer"):
         getattr(server, name)
@@ -60,7 +60,7 @@ def test_a_recording_that_ends_while_the_server_stops_is_saved_with_its_files(tm
     clock, settings, state_path = Clock(), Settings(media="tiny", invoked_seconds=0), tmp_path / "state.json"
     with EmulatorServer(settings, clock=clock, state_path=state_path) as server:
         recording_id = server.world.start(OWNER, {"meeting_id": "standup", "max_seconds": 60}).id
-        # Its time is up, but nobody reads it before the server stops.
+        # The recording is due to end, but nothing reads it before the server stops.
         clock.advance(1000)
     with EmulatorServer(settings, clock=clock, state_path=state_path) as server:
         server.world.finish_uploads()

@@ -1,4 +1,4 @@
-"""The world: how recordings move through their states, what people in meetings do, and what tests can force."""
+"""The world: how recordings change their status, what people in meetings do, and what tests can force."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_recording_goes_from_invoked_to_uploaded(emulated: EmulatedWorld) -> N
     assert uploaded.recorded_seconds == 98
 
 
-def test_changes_that_were_due_long_ago_are_dated_to_when_they_were_due(emulated: EmulatedWorld) -> None:
+def test_late_changes_have_the_time_at_which_they_were_due(emulated: EmulatedWorld) -> None:
     recording_id = emulated.start(max_seconds=60)
     assert emulated.status_after(1_000_000, recording_id) == "UPLOADED"
     recording = emulated.world.get(recording_id)
@@ -122,7 +122,7 @@ def test_a_meeting_that_stays_empty_for_a_minute_ends_its_recording(emulated: Em
     assert recording.recorded_seconds == pytest.approx(28 + 120 + 60)
 
 
-def test_a_recording_goes_on_if_somebody_comes_back_within_the_minute(emulated: EmulatedWorld) -> None:
+def test_a_recording_continues_if_somebody_returns_within_the_minute(emulated: EmulatedWorld) -> None:
     emulated.world.open_meeting("standup", participants=["ann"])
     recording_id = emulated.start()
     emulated.clock.advance(10)
@@ -140,7 +140,7 @@ def test_an_empty_meeting_ends_a_paused_recording_too(emulated: EmulatedWorld) -
     assert emulated.status_after(61, recording_id) == "UPLOADING"
 
 
-def test_the_minute_of_a_meeting_that_was_always_empty_begins_with_the_recording(emulated: EmulatedWorld) -> None:
+def test_for_a_meeting_that_was_always_empty_the_minute_begins_with_the_recording(emulated: EmulatedWorld) -> None:
     emulated.world.open_meeting("standup")
     emulated.clock.advance(600)
     recording_id = emulated.start()
@@ -219,7 +219,7 @@ def test_unknown_meetings_can_be_refused() -> None:
         emulated.start("unheard-of")
 
 
-def test_only_the_own_app_sees_a_recording(emulated: EmulatedWorld) -> None:
+def test_another_app_cannot_see_a_recording(emulated: EmulatedWorld) -> None:
     recording_id = emulated.start()
     stranger = Owner("account", "other-app")
     with pytest.raises(NotFoundError, match="Recording not found"):
@@ -264,7 +264,7 @@ def test_only_an_invoked_recording_can_hang(emulated: EmulatedWorld) -> None:
         emulated.world.hang(recording_id)
 
 
-#: How far along each status is.
+#: The position of each status in a recording's life.
 PROGRESS = {"INVOKED": 0, "RECORDING": 1, "PAUSED": 1, "UPLOADING": 2, "UPLOADED": 3, "ERRORED": 4}
 
 

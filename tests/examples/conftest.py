@@ -1,17 +1,18 @@
-"""Recordings to make reports of, and Airflow's database."""
+"""Test recordings for the reports, and Airflow's database."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from airflow.utils.db import initdb
 
 from tests.support.example_media import MakeMedia, Recipe, make_media
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> MakeMedia:
-    """Make a recording, once for all tests."""
+    """Return a function that makes a recording; each is made once for all tests."""
     folder = tmp_path_factory.mktemp("media")
 
     def make(recipe: Recipe) -> Path:
@@ -23,7 +24,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MakeMedia:
 
 @pytest.fixture(scope="session")
 def database() -> None:
-    """Make Airflow's database, for whole runs of a DAG in this process."""
-    from airflow.utils.db import initdb
-
+    """Create Airflow's database, for DAG runs in this process."""
     initdb()

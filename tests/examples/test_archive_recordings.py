@@ -1,4 +1,4 @@
-"""The daily archive: which run archives which recording, that it does so once, and which ones it reports."""
+"""The daily archive: which run archives which recording, that no file is downloaded twice, and what is reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YESTERDAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def on(days: int, hour: float) -> datetime:
-    """Return an hour of a day; yesterday is day 0."""
+    """Return the time of an hour of a day; yesterday is day 0."""
     return YESTERDAY + timedelta(days=days, hours=hour)
 
 
@@ -30,7 +30,7 @@ def on(days: int, hour: float) -> datetime:
 
 
 def listed(status: str = "UPLOADED", **fields: Any) -> dict[str, Any]:
-    """Make a recording as the DAG lists it: invoked yesterday at one o'clock, with these fields."""
+    """Return a recording that was invoked yesterday at one o'clock, with these fields."""
     times = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
     return {"id": "r", **dict.fromkeys(archive.FIELDS), "status": status, "invoked_time": on(0, 1).isoformat(), **times}
 
@@ -63,7 +63,7 @@ def test_when_a_recording_finished(recording: dict[str, Any], expected: datetime
     ids=["first moment", "end", "last moment", "long ago", "end unknown"],
 )
 def test_each_recording_belongs_to_one_run(recording: dict[str, Any], runs: list[int]) -> None:
-    """Except while its end is not known: then no run may leave it to another."""
+    # A recording whose end is not known belongs to several runs, so that none is missed.
     intervals = [(str(on(day, 0)), str(on(day, 24))) for day in (0, 1)]
     assert [day for day in (0, 1) if list(archive.finished_between([recording], *intervals[day]))] == runs
 
@@ -91,13 +91,13 @@ UNTIMED = {"invoked_time": None, "stopped_time": None, "started_time": None, "re
 
 @pytest.mark.parametrize("status", ["UPLOADED", "ERRORED", "UPLOADING"])
 def test_a_recording_without_any_time_belongs_to_every_run(status: str) -> None:
-    """The API promises the time of the invocation, but the models allow that it is missing."""
+    # The API always sends the invocation time, but the models accept a recording without it.
     recording = listed(status) | UNTIMED
     assert archive.finished_at(recording) is None, status
     assert list(archive.finished_between([recording], str(on(0, 0)), str(on(0, 24)))) == [recording], status
 
 
-def test_a_recording_without_its_time_has_no_place_in_the_archive(tmp_path: Path) -> None:
+def test_a_recording_without_its_time_has_no_path_in_the_archive(tmp_path: Path) -> None:
     assert archive.is_archived(str(tmp_path), "r", None) is False
 
 
@@ -108,14 +108,14 @@ def test_recordings_without_their_time_do_not_stop_the_others(tmp_path: Path) ->
     assert select([ready, gone], str(on(0, 0)), str(on(0, 24)), str(tmp_path)) == ["ready"]
 
 
-# ---- whole runs, in this process ----------------------------------------------------------------------
+# ---- complete runs, in this process -------------------------------------------------------------------
 
-# All of Airflow runs in this process then, and some of its libraries warn.
+# Airflow runs in this process, and some of its libraries warn.
 whole_run = pytest.mark.filterwarnings("default")
 
 
 class Clock:
-    """The emulator's clock, which a test may set."""
+    """The emulator's clock, which a test can set."""
 
     behind = 0.0
 
@@ -127,7 +127,7 @@ class Clock:
 
 
 class World:
-    """An emulator with recordings of past days, and the archive that the DAG makes of them."""
+    """An emulator with recordings of past days, and the archive that the DAG writes."""
 
     def __init__(self, server: EmulatorServer, clock: Clock, folder: Path) -> None:
         self.server, self.clock, self.folder = server, clock, folder
@@ -150,12 +150,12 @@ class World:
 
     @property
     def archived(self) -> set[str]:
-        """The ids of the archived recordings."""
+        """Return the ids of the archived recordings."""
         return {path.parent.name for path in self.folder.glob("????-??-??/*/*.mp4")}
 
     def downloads(self) -> list[str]:
         """Return the path of each download."""
-        return [entry.path for entry in self.server.ledger.requests if entry.operation == "download"]
+        return [request.path for request in self.server.ledger.requests if request.operation == "download"]
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_runs_in_any_order_and_again_download_each_recording_once(world: World) 
         -1: [world.record(on(-2, 23), on(-1, 0)), world.record(on(-1, 12), on(-1, 13))],
     }
     world.record(on(-1, 14), on(-1, 15), "ERRORED")
-    world.record(on(-1, 16), on(0, 0))  # it belongs to the next day: the end of an interval is not part of it
+    world.record(on(-1, 16), on(0, 0))  # it belongs to the next day, because an interval does not include its end
 
     seen: set[str] = set()
     for day in (-1, -3, -2):
@@ -190,7 +190,7 @@ def test_runs_in_any_order_and_again_download_each_recording_once(world: World) 
 
 
 @whole_run
-def test_the_same_run_waits_for_what_is_still_uploading(world: World) -> None:
+def test_a_run_waits_for_recordings_that_are_still_uploading(world: World) -> None:
     ready = world.record(on(-1, 10), on(-1, 11))
     late, broken = (world.record(on(-1, hour), on(-1, 23), "UPLOADING") for hour in (12, 13))
 

@@ -25,7 +25,7 @@ def sheet(made: MakeMedia, tmp_path_factory: pytest.TempPathFactory) -> np.ndarr
 
 
 def read_cells(pixels: np.ndarray, columns: int, rows: int) -> list[float]:
-    """Read the grey of the upper half of every cell, where no label is."""
+    """Return the grey of each cell, read from the upper half, which has no label."""
     height, width = pixels.shape[0] / rows, pixels.shape[1] / columns
     return [
         float(pixels[int((r + 0.1) * height) : int((r + 0.5) * height), int((c + 0.5) * width), :3].mean())
@@ -55,7 +55,7 @@ def test_a_contact_sheet_with_other_columns_and_rows(made: MakeMedia, tmp_path: 
     assert cells == pytest.approx([grey(3), grey(9)], abs=6)
 
 
-def test_a_long_recording_is_not_decoded_as_a_whole(
+def test_a_long_recording_is_not_decoded_completely(
     made: MakeMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded, decode = [], drawing.decode_frames

@@ -1,4 +1,4 @@
-"""The folder of examples is parsed without errors wherever it lies, and its package is not parsed as DAGs."""
+"""The folder of examples is parsed without errors in any place, and its package is not parsed as DAGs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DAG_IDS = {path.stem for path in EXAMPLES.glob("example_*.py")}
 
 
 @pytest.mark.parametrize("place", [".", "team/example_dags", "my-team/examples of 2026"])
-def test_the_folder_works_wherever_it_lies(tmp_path: Path, place: str) -> None:
-    """As the DAGs folder itself, and anywhere below it; folders need not have names that Python can import."""
+def test_the_folder_works_in_any_place(tmp_path: Path, place: str) -> None:
+    # As the DAGs folder and below it, and in a folder whose name Python cannot import.
     dags_folder = tmp_path / "dags"
     copy = copy_examples(dags_folder / place)
     parsed = parse_dags(dags_folder)
@@ -36,15 +36,15 @@ def test_the_package_is_not_parsed_as_dags(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_the_ignore_file_the_package_would_be_parsed(tmp_path: Path) -> None:
-    """The test above would notice: the modules are in danger of being parsed."""
+    # Shows that the test above can fail.
     copy = copy_examples(tmp_path / "dags")
     (copy / ".airflowignore").unlink()
     assert {file for file in parse_dags(copy).files if PACKAGE.name in file}, "none was parsed"
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_importing_the_package_costs_nothing(path: Path) -> None:
-    """DAG files import it when they are parsed, so its modules import what is large in the functions that need it."""
+def test_importing_the_package_imports_no_large_library(path: Path) -> None:
+    # DAG files import the package when they are parsed, so its functions import the large libraries.
     text = path.read_text()
     assert "pyplot" not in text, f"{path.name}: the state of pyplot is global"
     imported = set()
@@ -67,13 +67,13 @@ def test_only_one_module_of_the_package_knows_airflow(path: Path) -> None:
 
 def test_the_quickstart_is_short_and_comes_first() -> None:
     lines = (EXAMPLES / "example_quickstart.py").read_text().splitlines()
-    assert len(lines) <= 40, "somebody who sees it first must understand it at a glance"
+    assert len(lines) <= 40, "the first example that a user reads must be short"
     listed = re.findall(r"^\| \[`(.*?)`\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert listed[0] == "example_quickstart.py"
     assert {name.removesuffix(".py") for name in listed} == DAG_IDS | {f"{PACKAGE.name}/"}
 
 
 def test_the_readme_shows_the_quickstart_as_it_is() -> None:
-    """The first DAG that a reader copies is one that the tests run."""
+    # So the tests run the first DAG that a reader copies.
     readme = (EXAMPLES.parent / "README.md").read_text()
     assert f"```python\n{(EXAMPLES / 'example_quickstart.py').read_text()}```" in readme

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
 from example_dags.realtimekit_report.object_storage import process_file
 
@@ -12,18 +15,13 @@ from example_dags.realtimekit_report.object_storage import process_file
 @pytest.fixture(params=["memory", "local"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty folder."""
-    from airflow.sdk.io import attach
-    from fsspec.implementations.memory import MemoryFileSystem
-
     if request.param == "local":
         return f"file://{tmp_path}"
     attach("memory", fs=MemoryFileSystem())
     return f"memory://{tmp_path.name}/recordings"
 
 
-def test_the_result_is_stored_beside_the_file(folder: str) -> None:
-    from airflow.sdk import ObjectStoragePath
-
+def test_the_result_is_stored_in_the_folder_of_the_file(folder: str) -> None:
     def shout(source: Path, target: Path) -> int:
         return target.write_text(source.read_text().upper())
 
@@ -36,8 +34,6 @@ def test_the_result_is_stored_beside_the_file(folder: str) -> None:
 
 
 def test_a_function_may_write_nothing(folder: str) -> None:
-    from airflow.sdk import ObjectStoragePath
-
     recording = ObjectStoragePath(folder) / "talk.mp4"
     recording.parent.mkdir(parents=True, exist_ok=True)
     recording.write_text("hello")

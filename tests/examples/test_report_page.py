@@ -1,4 +1,4 @@
-"""The page of one recording, and the whole report in a folder."""
+"""The page of one recording, and the folder with its report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORDING = {
 
 @pytest.fixture(scope="module")
 def built(made: MakeMedia, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole report of a recording with an awkward name, in a folder of its own."""
+    """A folder with the complete report of a recording whose name needs escaping."""
     base = tmp_path_factory.mktemp("built")
     media = base / 'javascript:a "b"<i>?#%.mp4'
     media.write_bytes(made(MP4).read_bytes())
@@ -47,7 +47,8 @@ def test_the_folder_holds_all_results(built: Path) -> None:
 def test_the_page_shows_and_links_everything(built: Path) -> None:
     page = Page((built / "report.html").read_text())
     assert [image["src"] for image in page.all("img")] == ["contact-sheet.png", "waveform.png"]
-    assert all(len(image["alt"] or "") > 20 for image in page.all("img"))
+    for image in page.all("img"):
+        assert len(image["alt"] or "") > 20, image
     assert page.all("audio") == [{"controls": None, "preload": "metadata", "src": "speech.wav"}]
     for link in page.links():
         assert (built / unquote(link)).exists(), link
@@ -60,8 +61,9 @@ def test_hostile_values_are_shown_as_text(built: Path) -> None:
     page = Page((built / "report.html").read_text())
     assert not page.all("script")
     assert not page.all("i")
-    assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
-    assert HOSTILE in page.words, "the heading says what the title says"
+    event_handlers = [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    assert event_handlers == []
+    assert HOSTILE in page.words, "the heading must show the title as text"
 
 
 def test_the_report_holds_no_signed_url_and_no_secret(built: Path) -> None:
@@ -104,7 +106,7 @@ def test_the_command_writes_the_report(made: MakeMedia, tmp_path: Path, capsys: 
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.mp4").write_text("no media")
     assert main([str(tmp_path / "bad.mp4"), str(tmp_path)]) == 1
     assert "bad.mp4 is not a recording" in capsys.readouterr().err

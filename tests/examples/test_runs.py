@@ -1,4 +1,4 @@
-"""Whole runs of the examples in this process, against the emulator."""
+"""Complete runs of the examples in this process, against the emulator."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from tests.support.example_media import read_pcm
 from tests.support.examples import EXAMPLES, Page, result_of, states_of
 from tests.support.tasks import when
 
-# All of Airflow runs in this process then, and some of its libraries warn.
+# Airflow runs in this process, and some of its libraries warn.
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("database")]
 
 
 @pytest.fixture(autouse=True)
 def _temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the default destinations of the examples lie in the folder of the test."""
+    """Make the test's folder the default destination of the examples."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def load(dag_id: str) -> Any:
-    """Import an example as Airflow does, with the folder for temporary files as it is now; returns the DAG."""
-    from airflow.dag_processing.dagbag import DagBag
-
+    """Import an example as Airflow does, and return its DAG. Its default destination is the test's folder."""
     bag = DagBag(EXAMPLES / f"{dag_id}.py")
     assert bag.import_errors == {}
     return bag.dags[dag_id]
 
 
 def run_manually(dag: Any, **conf: Any) -> Any:
-    """Run a DAG as a person triggers it: without a logical date, so that `{{ ds }}` has no value."""
+    """Run a DAG as when a user triggers it: without a logical date, so that `{{ ds }}` has no value."""
     return dag.test(logical_date=None, run_conf=conf)
 
 
@@ -87,7 +86,7 @@ def test_tracks_are_recorded_and_put_on_one_page(emulator: EmulatorServer, tmp_p
 
 
 @pytest.mark.parametrize("fail", [False, True], ids=["work succeeds", "work fails"])
-def test_the_recording_is_stopped_however_the_work_ends(emulator: EmulatorServer, fail: bool) -> None:
+def test_the_recording_is_stopped_after_success_and_failure_of_the_work(emulator: EmulatorServer, fail: bool) -> None:
     run = run_manually(load("example_setup_teardown"), meeting_id="webinar", fail=fail)
     assert states_of(run) == {
         "start_recording": "success",

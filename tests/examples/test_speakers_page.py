@@ -1,4 +1,4 @@
-"""The page that shows who speaks when, made from voices with known turns."""
+"""The page that shows who speaks when, for voices with known turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def render(*voices: Voice, recording: dict[str, Any] | None = None) -> Page:
     return Page(speakers_page.render_speakers_page(voices, recording))
 
 
-def test_the_waveforms_stand_one_above_the_other_with_their_turns() -> None:
+def test_each_speaker_has_a_row_with_waveform_and_turns() -> None:
     ben = make_voice("ben", (0, 30), started=30, seconds=30)
     page = render(ben, make_voice("ann", (0, 15), (30, 45), started=0))
     assert [svg["aria-label"] for svg in page.all("svg")] == [
@@ -43,7 +43,7 @@ def test_hostile_names_are_shown_as_text() -> None:
     assert "5ec7e7" not in "".join(page.words)
 
 
-def test_a_recording_without_tracks_is_said_to_have_none() -> None:
+def test_the_page_of_a_recording_without_tracks_says_so() -> None:
     page = render()
     assert "The recording holds no tracks." in page.words
     assert not page.all("svg")

@@ -35,7 +35,7 @@ def test_the_wav_is_16_khz_mono_of_the_same_sound(made: MakeMedia, tmp_path: Pat
     assert crossings == pytest.approx(2000, abs=4), "1 kHz stays 1 kHz"
 
 
-def test_missing_sound_becomes_silence_and_shifts_nothing(made: MakeMedia, tmp_path: Path) -> None:
+def test_missing_sound_becomes_silence_and_later_sound_stays_in_place(made: MakeMedia, tmp_path: Path) -> None:
     media = tmp_path / "gap.webm"
     with av.open(str(made(WEBM))) as source, av.open(str(media), "w") as target:
         streams = [target.add_stream_from_template(stream) for stream in source.streams]
@@ -94,14 +94,16 @@ def test_the_number_of_peaks_is_bounded_and_the_loudest_stays(tmp_path: Path) ->
     assert min(peaks) == pytest.approx(0.1, abs=0.01)
 
 
-def test_several_blocks_measure_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_in_several_blocks_gives_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wav = write_wav(tmp_path / "a.wav", (0.5, 0), (1.51, 0.5), (0.5, 0))
-    whole = measure_voice(wav)
+    in_one_block = measure_voice(wav)
     monkeypatch.setattr(speech, "BLOCK_STEPS", 3)
-    assert measure_voice(wav) == whole
+    assert measure_voice(wav) == in_one_block
 
 
-@pytest.mark.parametrize(("pattern", "points"), [([], 0), ([(0.01, 0.0)], 1), ([(5, 0.0)], 100)])
+@pytest.mark.parametrize(
+    ("pattern", "points"), [([], 0), ([(0.01, 0.0)], 1), ([(5, 0.0)], 100)], ids=["empty", "short", "long"]
+)
 def test_silence_has_no_turns(tmp_path: Path, pattern: list[tuple[float, float]], points: int) -> None:
     measured = measure_voice(write_wav(tmp_path / "a.wav", *pattern))
     assert (measured["turns"], measured["peaks"]) == ([], [0.0] * points)
@@ -117,7 +119,7 @@ def test_voices_are_aligned_by_their_starts() -> None:
     assert {one["offset"] for one in align_voices([first, later, unknown])} == {0.0}
 
 
-def test_talk_and_overlap_are_summed() -> None:
+def test_talking_time_and_overlap_are_summed() -> None:
     ann, ben = make_voice("ann", (0, 10), (20, 30), started=0), make_voice("ben", (5, 15), (20, 21), started=2)
     assert share_time(align_voices([ann, ben])) == (27.0, 4.0)
     assert share_time([]) == (0.0, 0.0)

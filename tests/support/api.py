@@ -1,4 +1,4 @@
-"""What the tests of the API share: one app, its answers, and one driver that stands for either client."""
+"""Helpers for the tests of the API: an app, its answers, and a driver that runs either client."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def no(status: int, message: str = "no", **headers: str) -> httpx.Response:
 
 
 def fresh(answer: httpx.Response) -> httpx.Response:
-    """Copy an answer: a client marks the one that it was given as read."""
+    """Copy an answer, because a client can read each answer only once."""
     return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
 def first_request(flow: Any) -> httpx.Request:
-    """Return the first request of a flow. An error from here means that nothing was sent."""
+    """Return the first request of a flow. If this raises, nothing was sent."""
     step = next(flow)
     assert isinstance(step, httpx.Request)
     return step
@@ -51,7 +51,7 @@ def body_of(request: httpx.Request) -> Any:
 
 
 def finish(flow: Any, answer: httpx.Response) -> Any:
-    """Give a flow of one request its answer and return its result."""
+    """Send the answer to a flow of one request, and return the flow's result."""
     next(flow)
     try:
         flow.send(answer)
@@ -61,19 +61,19 @@ def finish(flow: Any, answer: httpx.Response) -> Any:
 
 
 def shown(error: BaseException) -> str:
-    """Return all that a log could show of an error: text, repr, causes and contexts."""
+    """Return everything that a log could show of an error: text, repr, causes and contexts."""
     return "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
 
 
 def leaked(text: str, secret: str, width: int = 8) -> list[str]:
-    """Return the pieces of a secret that are in a text, so that a cut or folded secret is found too."""
+    """Return the pieces of a secret that a text contains. Pieces, because a log may cut or wrap a secret."""
     lines = [line for line in secret.splitlines() if not line.startswith("--")]
     pieces = [line[at : at + width] for line in lines for at in range(max(1, len(line) - width + 1))]
     return [piece for piece in pieces if piece in text]
 
 
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that moves only when a test sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -91,7 +91,7 @@ class Clock:
 
 
 class Driver:
-    """A client, synchronous or not, with answers instead of a network. It records what was sent and slept."""
+    """A client, sync or async, with given answers instead of a network. It records the requests and the sleeps."""
 
     def __init__(self, kind: str, clock: Clock) -> None:
         self.kind = kind
@@ -126,12 +126,12 @@ class Driver:
 
         return asyncio.run(go())
 
-    def walk(self, walk: Any, take: int | None = None) -> list[Any]:
-        """Return the ids of the first rows of a walk (all by default)."""
+    def walk(self, walk: Any, limit: int | None = None) -> list[Any]:
+        """Return the ids of the first ``limit`` rows of a list (default: all)."""
         if self.kind == "sync":
             with Client(self.credentials, self.policy, self._transport(), self.clock.sleep) as client:
                 rows = client.walk(walk)
-                return [row.id for row in islice(rows, take)]
+                return [row.id for row in islice(rows, limit)]
 
         async def go() -> list[Any]:
             async with AsyncClient(self.credentials, self.policy, self._transport(), self.clock.asleep) as client:
@@ -139,7 +139,7 @@ class Driver:
                 rows = client.walk(walk)
                 async for row in rows:
                     ids.append(row.id)
-                    if take and len(ids) == take:
+                    if limit and len(ids) == limit:
                         break
                 await rows.aclose()  # type: ignore[attr-defined]
                 return ids

@@ -1,6 +1,6 @@
-"""What the tests of downloads share: recordings whose file has known bytes, and stores that can be listed.
+"""Helpers for the tests of downloads: recordings whose file has known bytes, and stores that can be listed.
 
-Also downloads one recording in a process that a test may kill:
+As a program, it downloads one recording, so that a test can kill the process:
 ``python -m tests.support.downloads RECORDING DESTINATION``.
 """
 
@@ -53,10 +53,10 @@ class Recorded:
         path.write_bytes(self.content)
         self.emulator.world.replace_file(self.id, path)
 
-    def in_the_middle(self, act: Callable[[], Any]) -> None:
-        """Act when half of the file has arrived and the rest was requested."""
-        self.spoil(cut=self.size // 2)
-        self.spoil(status=503, count=None)
+    def act_at_half(self, act: Callable[[], Any]) -> None:
+        """Call ``act`` when half of the file has arrived and the rest is requested."""
+        self.add_fault(cut=self.size // 2)
+        self.add_fault(status=503, count=None)
 
         def resume() -> None:
             act()
@@ -64,13 +64,13 @@ class Recorded:
 
         when(lambda: self.requests >= 2, resume)
 
-    def spoil(self, **fault: Any) -> None:
-        """Let a request for the file fail."""
+    def add_fault(self, **fault: Any) -> None:
+        """Make the next request for the file fail."""
         self.emulator.faults.add(operation="download", **fault)
 
     @property
     def requests(self) -> int:
-        """How often the file was requested."""
+        """The number of requests for the file."""
         return len([request for request in self.emulator.ledger.requests if request.operation == "download"])
 
 
@@ -86,14 +86,14 @@ class Store(ABC):
 
     #: The folder, as a user would write it.
     destination: str
-    #: A path that nobody may write to.
+    #: A path that no test may write to.
     forbidden: str
-    #: Whether it can discard an incomplete file; otherwise the next complete one replaces it.
+    #: Whether it can discard an incomplete file; otherwise the next upload replaces it.
     discards = True
 
     @abstractmethod
     def listing(self) -> dict[str, bytes]:
-        """Return all that can be seen in the folder."""
+        """Return all visible files in the folder."""
 
     def pending(self) -> int:
         """Return how many uploads there are that were neither completed nor aborted."""
@@ -104,12 +104,12 @@ class Store(ABC):
         return self.pending() > 0 or any(name.endswith(".part") for name in self.listing())
 
     def files(self) -> dict[str, bytes]:
-        """Return what can be seen, without manifests."""
+        """Return all visible files without manifests."""
         return {name: data for name, data in self.listing().items() if not name.endswith(".manifest.json")}
 
 
 def list_folder(folder: Path) -> dict[str, bytes]:
-    """Return the files below a folder, and its empty folders, by their paths in it."""
+    """Return the files and empty folders below a folder, by their relative paths."""
     listing = {}
     for path in folder.rglob("*"):
         if path.is_file():

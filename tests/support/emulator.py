@@ -1,4 +1,4 @@
-"""The emulator in tests: a world whose clock the test sets, and short calls of the emulated API."""
+"""Helpers for the tests of the emulator: a world whose clock the test sets, and short calls of the API."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cases(table: dict[str, tuple[Any, ...]]) -> list[Any]:
 
 
 class Clock:
-    """A clock that moves only when the test says so."""
+    """A clock that moves only when the test moves it."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -68,7 +68,7 @@ class Clock:
 
 
 class FakeEncoder:
-    """Encodes nothing. With `is_instant`, a file counts as made at once; otherwise the test ends its future."""
+    """Encodes nothing. With `is_instant`, a file is finished at once; otherwise the test finishes its future."""
 
     def __init__(self) -> None:
         self.is_instant = True
@@ -83,7 +83,7 @@ class FakeEncoder:
 
 
 class EmulatedWorld:
-    """A world with the clock, the encoder and the settings that move it."""
+    """A world with its clock, encoder and settings."""
 
     def __init__(self, **settings: object) -> None:
         self.clock = Clock()
@@ -102,7 +102,7 @@ class EmulatedWorld:
 
 
 def data(response: httpx.Response) -> Any:
-    """Return what a successful answer holds."""
+    """Return the data of a successful answer."""
     assert response.status_code == 200, response.text
     body = response.json()
     assert body["success"] is True, body
@@ -147,8 +147,8 @@ def get(api: httpx.Client, recording_id: str) -> Any:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds; `what` names it if it does not within 20 seconds."""
+    """Wait until a condition holds; after 20 seconds, fail and name it by `what`."""
     deadline = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"waited 20 s without success for {what}"
         time.sleep(0.01)

@@ -84,7 +84,7 @@ def _write_audio(container: Any, stream: Any, sound: np.ndarray, recipe: Recipe)
 
 
 def grey(second: float) -> int:
-    """Every second of the picture has its own grey."""
+    """Return the grey of the picture in one second; each second has its own."""
     return 20 + 18 * int(second)
 
 

@@ -1,4 +1,4 @@
-"""The folder of example DAGs: where it is, how to copy it, how Airflow parses it; and the pages that it writes."""
+"""Helpers for the tests of the examples: their folder, how Airflow parses it, and the pages that they write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "example_dags"
 PACKAGE = EXAMPLES / "realtimekit_report"
 
-# A process of its own, because Python caches what one copy of the folder imports and would serve it to the next.
+# Run in a process of its own, because Python caches the modules that one copy of the folder imports.
 _PARSE = """
 import json, sys
 from pathlib import Path
@@ -35,10 +35,10 @@ print("PARSED", json.dumps({
 
 @dataclass(frozen=True)
 class Parsed:
-    """What Airflow found in a DAGs folder; the paths are strings.
+    """What Airflow found in a DAGs folder, with paths as strings.
 
-    `dags` maps ids to files, `errors` maps files to what kept them from being imported, `files` are those that were
-    parsed as DAG files, and `package` those of the examples' package that were imported.
+    `dags` maps ids to files, and `errors` maps files to import errors. `files` were parsed as DAG files, and `package`
+    are the imported modules of the examples' package.
     """
 
     dags: dict[str, str]
@@ -48,15 +48,15 @@ class Parsed:
 
 
 def copy_examples(folder: Path) -> Path:
-    """Copy the folder of the examples to `folder`, which must not exist yet, and return it."""
+    """Copy the folder of the examples to `folder`, which must not exist, and return it."""
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
 def parse_dags(dags_folder: Path) -> Parsed:
-    """Parse a DAGs folder as the DAG processor and the task runner do: with its root on `sys.path`, and no more.
+    """Parse a DAGs folder as the DAG processor and the task runner do, with only its root on `sys.path`.
 
-    The heuristic that passes over files without the words "airflow" and "dag" is off.
+    Unlike there, files without the words "airflow" and "dag" are parsed, too.
     """
     command = [sys.executable, "-c", _PARSE, str(dags_folder), PACKAGE.name]
     # In the project's folder, so that this copy of the provider is imported.
@@ -66,7 +66,7 @@ def parse_dags(dags_folder: Path) -> Parsed:
     return Parsed(**json.loads(line.removeprefix("PARSED ")))
 
 
-# The title of a meeting, or the name of a participant, that tries to become part of a page.
+# A meeting's title or a participant's name that would inject HTML into a page.
 HOSTILE = """</title><script>alert("1")</script><img src=x onerror='alert(2)'> &amp;"""
 
 
@@ -90,7 +90,7 @@ class Page(HTMLParser):
         return [attrs for tag, attrs in self.tags if tag == name]
 
     def links(self) -> list[str]:
-        """Return what the page links or shows."""
+        """Return the addresses that the page links or embeds."""
         return [link for _, attrs in self.tags for key in ("href", "src") if (link := attrs.get(key))]
 
 

@@ -1,4 +1,4 @@
-"""A host of files whose answers a test scripts, request by request."""
+"""A host of files, for which a test sets the answer to each request."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 @dataclass
 class Answer:
-    """How one request is answered.
+    """The answer to one request.
 
-    :param ranges: ``honest``; ``ignored``: all of the file; ``refused``: 416; ``early``: the part begins before
-        what was asked for; ``short``: it ends before; ``unsaid``: 206 without Content-Range;
-        ``late``: it begins after what was asked for
-    :param cut: bytes of the body, then the connection ends
-    :param reset: whether it ends with a reset
-    :param status: answered in place of the file
-    :param validators: whether the answer has ETag and Last-Modified
-    :param length: whether it has Content-Length; if not, it comes in chunks
+    :param ranges: ``honest``: the requested range; ``ignored``: the full file; ``refused``: 416; ``early`` or
+        ``late``: the part begins before or after the requested one; ``short``: it ends before the requested end;
+        ``unsaid``: 206 without Content-Range
+    :param cut: how many bytes of the body are sent before the connection is closed; ``None``: all
+    :param reset: whether the connection is closed with a reset
+    :param status: a status that is sent instead of the file
+    :param validators: whether the answer has an ETag
+    :param length: whether it has Content-Length; otherwise it is chunked
     """
 
     ranges: str = "honest"

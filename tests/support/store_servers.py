@@ -1,4 +1,4 @@
-"""Servers of real stores on loopback, each stopped at the end of its ``with`` block."""
+"""Servers of real stores on loopback; each stops at the end of its ``with`` block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: list[str], port: int, log: Path) -> Iterator[None]:
-    """Run a server while the block lasts; it has begun when it listens."""
+    """Run a server during the block, which begins when the server listens."""
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
             deadline = time.monotonic() + 60
@@ -43,7 +43,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def azurite(folder: Path) -> Iterator[int]:
-    """Run Azure's own emulator of its blob storage."""
+    """Run Azurite, Microsoft's emulator of Azure's blob storage, and yield its port."""
     port = free_port()
     command = [
         *os.environ["REALTIMEKIT_AZURITE"].split(),
@@ -55,7 +55,7 @@ def azurite(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def sshd(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Run OpenSSH's server for this user alone; yield its port and the key that opens it."""
+    """Run OpenSSH's server for this user only, and yield its port and the user's private key."""
     port = free_port()
     for name in ("host", "user"):
         make_key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -67,6 +67,6 @@ def sshd(folder: Path) -> Iterator[tuple[int, Path]]:
         "PasswordAuthentication no\nSubsystem sftp internal-sftp\nMaxStartups 100\n"
     )
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where it looks for its privilege separation
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs this folder for privilege separation
     with running(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], port, folder / "log"):
         yield port, folder / "user"

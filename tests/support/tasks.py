@@ -1,6 +1,6 @@
-"""Run one task as Airflow's task runner and triggerer would: render, execute, defer, resume; and say how it ended.
+"""Runs one task as Airflow's task runner and triggerer do: render, execute, defer, resume.
 
-Deferral goes through JSON and a new instance of task and trigger, as it does between processes.
+A deferral passes through JSON, and creates new instances of the task and the trigger, as it does between processes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _watched: list[threading.Event] = []
 
 
 def when(condition: Callable[[], bool], act: Callable[[], Any]) -> None:
-    """Do something once a condition holds, while the test goes on."""
+    """Call ``act`` on another thread as soon as a condition holds."""
     over = threading.Event()
     _watched.append(over)
 
@@ -44,7 +44,7 @@ def when(condition: Callable[[], bool], act: Callable[[], Any]) -> None:
 
 
 def stop_watching() -> None:
-    """Forget what has not come true, so that nothing of one test happens in another."""
+    """Stop waiting for conditions, so that no ``act`` of one test is called during another."""
     while _watched:
         _watched.pop().set()
 
@@ -63,7 +63,7 @@ class Ended:
 
 @dataclass
 class TaskInstance:
-    """As much of Airflow's as the tasks here ask for."""
+    """The attributes of Airflow's task instance that the tested tasks read."""
 
     max_tries: int = 0
     try_number: int = 1
@@ -83,7 +83,7 @@ class TaskInstance:
 
 @dataclass
 class StateStore:
-    """Airflow's task state store: survives retries and clears."""
+    """Airflow's task state store, which survives retries and clears."""
 
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -102,7 +102,7 @@ def make_context(**more: Any) -> dict[str, Any]:
 
 
 def run_with_retries(make: MakeTask, retries: int, context: dict[str, Any] | None = None) -> Ended:
-    """Run a task, and again as often as Airflow would; with a state store where this Airflow has one."""
+    """Run a task with as many retries as Airflow allows, and with a state store if this Airflow has one."""
     context = make_context() if context is None else context
     if HAS_STATE_STORE:
         context.setdefault("task_state_store", StateStore())

@@ -1,4 +1,4 @@
-"""Virtual time, a RealtimeKit in memory, and a stage that runs waits against both."""
+"""Virtual time, a RealtimeKit in memory, and a runner of waits that uses both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.api import CREDENTIALS, no, ok
 
 START = pendulum.now("UTC").replace(microsecond=0)
 LATENCY = 0.01
-# The seconds that a poll round takes in the small worlds of these tests, and what floats lose.
+# No poll round of these tests takes longer, in seconds; rounding errors are included.
 ROUND = 20 * LATENCY
 
 
@@ -35,13 +35,13 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "everything waits, and nothing will ever happen"
+        assert timeout is not None, "the loop would wait for ever: no timer is set"
         self.now += max(0.0, timeout)
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to whatever happens next."""
+    """An event loop whose clock jumps to the next timer."""
 
     def __init__(self) -> None:
         self._jump = _Jump()
@@ -53,7 +53,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @dataclass(frozen=True)
 class Life:
-    """A recording, and when its changes happen, in seconds from the start."""
+    """A recording and the times of its changes, in seconds from the start."""
 
     id: str
     meeting: str = "m"
@@ -91,7 +91,7 @@ def at(seconds: float) -> str:
 
 @dataclass
 class Kit:
-    """A RealtimeKit in memory; ``fault`` may answer in its place."""
+    """A RealtimeKit in memory. If ``fault`` returns an answer, that one is sent."""
 
     lives: dict[str, Life]
     clock: Callable[[], float]
@@ -99,19 +99,19 @@ class Kit:
     first_page: int = 1
     token: str = CREDENTIALS.token
     fault: Callable[[httpx.Request, float], httpx.Response | None] = lambda request, now: None
-    asked: list[tuple[float, httpx.Request]] = field(default_factory=list)
+    received: list[tuple[float, httpx.Request]] = field(default_factory=list)
 
     @property
     def kinds(self) -> Counter[str]:
-        return Counter(str(request.extensions["operation"]) for _, request in self.asked)
+        return Counter(str(request.extensions["operation"]) for _, request in self.received)
 
     def times(self) -> list[float]:
-        return [now for now, _ in self.asked]
+        return [now for now, _ in self.received]
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         now = self.clock()
-        self.asked.append((now, request))
-        assert len(self.asked) < 20_000, "this is a storm"
+        self.received.append((now, request))
+        assert len(self.received) < 20_000, "the waits send requests without end"
         if fault := self.fault(request, now):
             return fault
         if request.headers.get("authorization") not in (None, f"Bearer {self.token}"):
@@ -143,7 +143,7 @@ class Kit:
 
 @dataclass(eq=False)
 class WatchedPolling(SharedPolling):
-    """Remembers every poller that was made."""
+    """Shared polling that also records every poller."""
 
     made: list[Poller] = field(default_factory=list)
 
@@ -155,10 +155,10 @@ class WatchedPolling(SharedPolling):
 
 
 @dataclass
-class Stage:
-    """Runs waits against a kit in virtual time, counts the readings of connections, and checks that nothing is left.
+class WaitRunner:
+    """Runs waits against a kit in virtual time, counts the reads of connections, and checks that nothing is left.
 
-    ``others`` are further connections by id; one that is not there holds ``credentials``.
+    ``others`` are connections by id; any other connection has ``credentials``.
     """
 
     lives: dict[str, Life] = field(default_factory=dict)
@@ -219,5 +219,5 @@ class Stage:
         self.connection_reads += 1
         await asyncio.sleep(LATENCY)
         if conn_id in self._broken:
-            raise RuntimeError("the backend is away")
+            raise RuntimeError("the backend does not answer")
         return replace(self.others.get(conn_id, self.credentials))

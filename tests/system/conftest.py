@@ -17,7 +17,7 @@ from tests.support.examples import copy_examples
 
 HERE = Path(__file__).parent
 ACCOUNT_ID, APP_ID, TOKEN = "account-of-the-tests", "app-of-the-tests", "token-of-the-tests"
-# What the DAG of secrets puts in, of every kind and form.
+# The secrets that the DAG `system_secrets` sends, in every form.
 SECRETS = {
     "ACCESS_KEY": "AKIAVERYSECRETACCESSKEY",
     "SECRET": "s3cr3t+storage/key=value",
@@ -25,7 +25,7 @@ SECRETS = {
     "PRIVATE_KEY": "-----BEGIN KEY-----\nbGluZSBvbmUgb2YgYSBrZXk\nbGluZSB0d28gb2YgYSBrZXk\n-----END KEY-----",
     "PASSPHRASE": "correct horse battery staple",
     "AZURE": "DefaultEndpointsProtocol=https;AccountName=n;AccountKey=YXp1cmVzZWNyZXQ=",
-    # Those of the connections below.
+    # The secrets of the connections below.
     "STORED_ACCESS_KEY": "AKIAKEYOFACONNECTION",
     "STORED_SECRET": "c0nnecti0n/s3cr3t+key",
     "STORED_SERVICE_KEY": "-----BEGIN KEY-----\nc2VydmljZSBsaW5lIG9uZQ\nc2VydmljZSBsaW5lIHR3bw\n-----END KEY-----",
@@ -43,7 +43,7 @@ SERVICE_ACCOUNT = {
 }
 KEY_PAIR = {"login": SECRETS["STORED_ACCESS_KEY"], "password": SECRETS["STORED_SECRET"]}
 SSH_KEY = {"private_key": SECRETS["STORED_SSH_KEY"], "private_key_passphrase": SECRETS["STORED_PASSPHRASE"]}
-# Connections of every type that a recording may be stored by.
+# A connection of each type of storage.
 STORAGES: dict[str, dict[str, Any]] = {
     "stored_s3": {"conn_type": "aws", **KEY_PAIR, "extra": {"region_name": "eu-west-1"}},
     "stored_r2": {"conn_type": "aws", **KEY_PAIR, "extra": {"endpoint_url": "https://0a.r2.cloudflarestorage.com"}},
@@ -72,17 +72,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEmulator]:
-    """The emulator, reached by the connection `realtimekit_default` of `airflow_stack`."""
+    """The emulator that the connection `realtimekit_default` of `airflow_stack` leads to."""
     with LocalEmulator(tmp_path_factory.mktemp("emulator"), QUICK) as emulator:
         yield emulator
 
 
 @pytest.fixture(scope="session")
 def airflow_stack(emulator_process: LocalEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """A healthy Airflow that has the example DAGs and those of `dags` beside this file, all of them paused."""
+    """A healthy Airflow with the example DAGs and the DAGs in the folder `dags`, all paused."""
     dags = tmp_path_factory.mktemp("dags")
     shutil.copytree(HERE / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    # Below the DAGs folder; the demo has them as the DAGs folder itself.
+    # In a folder below the DAGs folder. The demo uses the examples as the DAGs folder itself.
     copy_examples(dags / "team" / "example_dags")
     connection = emulator_process.connection(ACCOUNT_ID, APP_ID, TOKEN)
     environment = {"AIRFLOW_CONN_REALTIMEKIT_DEFAULT": connection}
@@ -94,6 +94,6 @@ def airflow_stack(emulator_process: LocalEmulator, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def emulator_control(emulator_process: LocalEmulator) -> httpx.Client:
-    """A client whose paths start below `/_emulator/`, of an emulator with its settings as at the start and empty."""
+    """A client of the control routes of the emulator, which is reset before each test."""
     emulator_process.control.post("reset").raise_for_status()
     return emulator_process.control

@@ -1,4 +1,4 @@
-"""What only real Airflow can show: the example DAG, deferral, skipping, and that no secret gets anywhere."""
+"""What only real Airflow can show: the example DAG, deferral, skipping, and that no secret is stored or logged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start(airflow: LocalAirflow, dag_id: str, conf: dict[str, Any]) -> str:
     return airflow.api.trigger(dag_id, conf)
 
 
-def test_the_example_records_waits_without_a_worker_and_makes_its_report(
+def test_the_example_makes_a_report_and_its_deferred_wait_uses_no_worker(
     airflow_stack: LocalAirflow, emulator_control: httpx.Client, tmp_path: Path
 ) -> None:
     emulator_control.patch("settings", json={"uploading_seconds": 3600, "speed": 5})
@@ -34,7 +34,7 @@ def test_the_example_records_waits_without_a_worker_and_makes_its_report(
     run_id = start(airflow_stack, "example_record_meeting", conf)
 
     airflow_stack.wait_for_task("example_record_meeting", run_id, "wait_for_file", "deferred", timeout=180)
-    # The worker that deferred it has to leave, and none may come in its place.
+    # The process that deferred the task must end, and no other one may start.
     airflow_stack.wait_for(
         lambda: not airflow_stack.task_processes("example_record_meeting", run_id, "wait_for_file"),
         "no worker process exists for the deferred task",
@@ -60,29 +60,29 @@ def test_the_example_records_waits_without_a_worker_and_makes_its_report(
     assert ledger["file_host_saw_authorization"] == 0
 
 
-def test_skips_and_failures_agree_in_every_mode(airflow_stack: LocalAirflow, emulator_control: httpx.Client) -> None:
+def test_outcomes_are_the_same_in_every_mode(airflow_stack: LocalAirflow, emulator_control: httpx.Client) -> None:
     def seed() -> str:
-        order = {"count": 1, "status": "RECORDING", "account_id": ACCOUNT_ID, "app_id": APP_ID}
-        return str(emulator_control.post("recordings", json=order).raise_for_status().json()["ids"][0])
+        body = {"count": 1, "status": "RECORDING", "account_id": ACCOUNT_ID, "app_id": APP_ID}
+        return str(emulator_control.post("recordings", json=body).raise_for_status().json()["ids"][0])
 
     recordings = {name: seed() for name in ("uploaded", "errored", "running")}
     run_id = start(airflow_stack, "system_outcomes", recordings)
-    for subject in ("uploaded", "errored"):
+    for outcome in ("uploaded", "errored"):
         for kind in ("plain", "soft"):
-            waiting = f"deferrable-{subject}-{kind}"
+            waiting = f"deferrable-{outcome}-{kind}"
             airflow_stack.wait_for_task("system_outcomes", run_id, waiting, "deferred", timeout=180)
-    # By then Airflow's scheduler has taken note of all the deferrals.
-    asked = count_looks(emulator_control)
-    airflow_stack.wait_for(lambda: count_looks(emulator_control) > asked + 40, "the sensors look", timeout=120)
+    # During these polls Airflow's scheduler notices all deferrals.
+    polls = count_polls(emulator_control)
+    airflow_stack.wait_for(lambda: count_polls(emulator_control) > polls + 40, "the sensors poll", timeout=120)
     for name, status in (("uploaded", "UPLOADED"), ("errored", "ERRORED")):
         emulator_control.post(f"recordings/{recordings[name]}/status", json={"status": status}).raise_for_status()
 
     airflow_stack.wait_for_run("system_outcomes", run_id, timeout=240)
     expected = {"uploaded": ("success", "success"), "errored": ("failed", "skipped"), "running": ("failed", "skipped")}
     wanted = {
-        f"{mode}-{subject}-{kind}": state
+        f"{mode}-{outcome}-{kind}": state
         for mode in ("poke", "reschedule", "deferrable")
-        for subject, states in expected.items()
+        for outcome, states in expected.items()
         for kind, state in zip(("plain", "soft"), states, strict=True)
     }
     found = state_of(airflow_stack, "system_outcomes", run_id)
@@ -94,13 +94,13 @@ def test_skips_and_failures_agree_in_every_mode(airflow_stack: LocalAirflow, emu
     assert found == wanted, "\n".join(f"{task_id}:\n" + "\n".join(log) for task_id, log in logs.items())
 
 
-def count_looks(emulator_control: httpx.Client) -> int:
+def count_polls(emulator_control: httpx.Client) -> int:
     counts = emulator_control.get("ledger").json()["counts"]
     return sum(sum(counts.get(operation, {}).values()) for operation in ("get", "list"))
 
 
-def everything_written(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:
-    """Give all that Airflow wrote: logs, and its database with XComs, rendered fields, triggers and events."""
+def read_output(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:
+    """Yield all that Airflow wrote: logs, and its database with XComs, rendered fields, triggers and events."""
     for folder, _, names in os.walk(airflow.home):
         for name in names:
             path = Path(folder, name)
@@ -108,29 +108,31 @@ def everything_written(airflow: LocalAirflow) -> Iterator[tuple[str, str]]:
                 yield str(path.relative_to(airflow.home)), path.read_bytes().decode("utf-8", "replace")
 
 
-def test_no_secret_gets_anywhere(airflow_stack: LocalAirflow, emulator_control: httpx.Client, tmp_path: Path) -> None:
+def test_no_secret_is_stored_or_logged(
+    airflow_stack: LocalAirflow, emulator_control: httpx.Client, tmp_path: Path
+) -> None:
     run_id = start(airflow_stack, "system_secrets", {"destination": str(tmp_path)})
     airflow_stack.wait_for_run("system_secrets", run_id, timeout=240)
     states = state_of(airflow_stack, "system_secrets", run_id)
     assert (states.pop("refused"), states.pop("refused_storage")) == ("failed", "failed")
     assert set(states.values()) == {"success"}, states
-    # The secrets did go to the API, and it did echo them.
-    recording = airflow_stack.api.xcom("system_secrets", run_id, "tell")
+    # The secrets were sent to the API, and its answers contained them.
+    recording = airflow_stack.api.xcom("system_secrets", run_id, "print_recording")
     assert recording["storage_config"]["type"] == "aws"
     stored = {name: airflow_stack.api.xcom("system_secrets", run_id, name) for name in STORAGES}
     kinds = {name: result["storage_config"]["type"] for name, result in stored.items() if result["storage_config"]}
     assert kinds == {"stored_s3": "aws", "stored_r2": "cloudflare", "stored_gcs": "gcs", "stored_azure": "azure"}
 
-    told = dict(everything_written(airflow_stack))
-    shown = [text for name, text in told.items() if "task_id=tell_storages" in name]
-    assert any("shown against all advice: ***" in text.replace("'", "") for text in shown)
-    # What a task shows is masked in its log, and echoed by the scheduler as it is: that is Airflow's.
-    echoed = told["scheduler.log"].splitlines()
-    told["scheduler.log"] = "\n".join(line for line in echoed if "shown against" not in line)
-    assert any("system_secrets" in name for name in told), "the task logs were read"
-    assert any(recording["id"] in text for text in told.values())
+    written = dict(read_output(airflow_stack))
+    logs = [text for name, text in written.items() if "task_id=print_storages" in name]
+    assert any("a secret is logged on purpose: ***" in text.replace("'", "") for text in logs)
+    # Airflow masks these lines in the task's log, but not where its scheduler repeats them. We cannot change that.
+    lines = written["scheduler.log"].splitlines()
+    written["scheduler.log"] = "\n".join(line for line in lines if "a secret is logged on purpose" not in line)
+    assert any("system_secrets" in name for name in written), "no task log was read"
+    assert any(recording["id"] in text for text in written.values()), "the recording's id is not in what was read"
     pieces = {TOKEN, *(line for value in SECRETS.values() for line in value.splitlines() if len(line) > 4)}
-    found = {(name, piece) for name, text in told.items() for piece in pieces if piece in text}
+    found = {(name, piece) for name, text in written.items() for piece in pieces if piece in text}
     assert not found
     signed = re.compile(r"(?:signature|expires|sig|token)=[\w%-]{8,}", re.IGNORECASE)
-    assert not {(name, match[0]) for name, text in told.items() for match in signed.finditer(text)}
+    assert not {(name, match[0]) for name, text in written.items() for match in signed.finditer(text)}

@@ -29,7 +29,7 @@ BLOCKED = "Triggerer's async thread was blocked"
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[LocalEmulator]:
-    """An emulator that makes a recording's files in no time."""
+    """An emulator whose files are made at once."""
     with LocalEmulator(tmp_path / "emulator", ["--media", "tiny"]) as emulator:
         yield emulator
 
@@ -43,7 +43,7 @@ def recordings(emulator: LocalEmulator) -> list[str]:
 
 @pytest.fixture
 def airflow(recordings: list[str], emulator: LocalEmulator, tmp_path: Path) -> Iterator[LocalAirflow]:
-    """An Airflow for this one DAG, whose triggerer holds more than by default."""
+    """An Airflow for this DAG, whose triggerer accepts all waits at once."""
     dags, plan, now = tmp_path / "dags", tmp_path / "plan.json", time.time()
     dags.mkdir()
     for module in (DAG_ID, "loop_watch"):
@@ -68,7 +68,7 @@ def count(airflow: LocalAirflow, run_id: str, *states: str) -> int:
 
 
 def polls(emulator: LocalEmulator) -> list[float]:
-    """Return when each poll came in."""
+    """Return the time of each poll."""
     requests = emulator.control.get("ledger").json()["requests"]
     return [request["at"] for request in requests if request["operation"] in ("get", "list")]
 
@@ -112,12 +112,12 @@ def check_loop(warned: list[str], turns: list[dict[str, Any]], ends_from: float)
     """Check that no warning of a blocked loop is caused by our package.
 
     Airflow warns when a sleep of 0.1 s took more than 0.2 s. So our package causes a warning when it alone had the
-    loop for more than 0.1 s before anything else got a turn. Other warnings have other causes; even a run of tasks that
-    wait for nothing gets some, because Airflow starts hundreds of tasks at once, and the machine may be busy.
+    loop for more than 0.1 s before anything else got a turn. Other warnings have other causes: Airflow starts hundreds
+    of tasks at once, and the machine may be busy, so that tasks which wait for nothing cause some, too.
     """
     late = [turn for turn in turns if turn["held"] > loop_watch.LATE]
-    assert len(warned) <= len(late), f"the watch saw {len(late)} late turns, Airflow warned: {warned}"
-    assert any(turn["ours"] and turn["at"] > ends_from for turn in turns), "the watch did not see our package at work"
+    assert len(warned) <= len(late), f"the watch recorded {len(late)} late turns, but Airflow warned: {warned}"
+    assert any(turn["ours"] and turn["at"] > ends_from for turn in turns), "no sample shows our package"
     longest = [max(turn["stacks"]) for turn in late if turn["ours"] > loop_watch.LATE]
     assert not warned or longest == [], f"Airflow warned: {warned}"
 
@@ -128,9 +128,9 @@ def warnings(airflow: LocalAirflow) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("module", "is_ours"), [(f"{loop_watch.PACKAGE}.waiting.poller", True), ("somebody.elses", False)]
+    ("module", "is_ours"), [(f"{loop_watch.PACKAGE}.waiting.poller", True), ("other.module", False)]
 )
-def test_the_watch_knows_whose_work_blocks_a_loop(module: str, is_ours: bool, tmp_path: Path) -> None:
+def test_the_watch_finds_the_package_that_blocks_a_loop(module: str, is_ours: bool, tmp_path: Path) -> None:
     names: dict[str, Any] = {"__name__": module, "time": time}
     exec("def block(): time.sleep(0.5)", names)
 

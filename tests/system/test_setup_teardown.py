@@ -10,7 +10,7 @@ from tests.system.test_airflow import start, state_of
 
 
 @pytest.mark.parametrize("fail", [False, True])
-def test_the_recording_is_stopped_however_the_work_ends(
+def test_the_recording_is_stopped_after_success_and_failure_of_the_work(
     airflow_stack: LocalAirflow, emulator_control: httpx.Client, fail: bool
 ) -> None:
     run_id = start(airflow_stack, "example_setup_teardown", {"meeting_id": "webinar", "fail": fail})

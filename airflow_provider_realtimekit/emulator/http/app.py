@@ -20,7 +20,7 @@ from airflow_provider_realtimekit.emulator.http.rate_limit import RateLimitStatu
 
 def create_app(emulator: Emulator) -> ASGIApp:
     """Return the emulator as an ASGI application."""
-    # No redirects: Starlette would send a client on from a path with a slash too many, but the API has no such route.
+    # No redirects: Starlette would redirect from a path with an extra slash, but the API has no such route.
     app = FastAPI(title="RealtimeKit emulator", redirect_slashes=False, docs_url=None, redoc_url=None)
     app.state.emulator = emulator
     app.include_router(routes.router)
@@ -30,7 +30,7 @@ def create_app(emulator: Emulator) -> ASGIApp:
 
 
 class Gateway:
-    """The ASGI application around the routes. `routes` are those that are counted and can meet faults."""
+    """The ASGI application around the routes. `routes` are those that are counted and can have faults."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator, routes: Iterable[Route]) -> None:
         self._app = app

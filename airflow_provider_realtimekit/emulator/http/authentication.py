@@ -1,4 +1,4 @@
-"""Which requests get past the gateway: the checks of the API token, its permission and the account."""
+"""Which requests the gateway accepts: the checks of the API token, its permission and the account."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def read_token(headers: Headers) -> str | None:
 
 
 class Tokens:
-    """Knows which tokens are good: as the settings say, unless a test has set the state of a token."""
+    """Decides which tokens are valid: those of the settings, unless a test has set the state of a token."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._states: dict[str, TokenState] = {}
 
     def set_state(self, token: str, state: TokenState) -> None:
-        """Overrule the settings for one token."""
+        """Set the state of one token, instead of the one in the settings."""
         self._states[token] = state
 
     def reset(self) -> None:
@@ -45,7 +45,7 @@ class Tokens:
         state = self._state_of(token)
         if state == "refused":
             return gateway_error_response(401, 1000, "Invalid API Token")
-        # The token check says only that a token is valid, so it succeeds without the permission, too.
+        # The token check needs no permission: it returns only whether the token is valid.
         if state == "denied" and operation != "verify":
             return gateway_error_response(403, 10000, "Authentication error")
         if account_id and self._settings.account not in (None, account_id):

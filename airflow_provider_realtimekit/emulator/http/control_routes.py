@@ -45,12 +45,12 @@ CurrentEmulator = Annotated[Emulator, Depends(_find_emulator)]
 
 
 class _Body(BaseModel):
-    # A misspelt field is an error: unlike the API's callers, tests know all fields.
+    # Unlike the API, the control routes refuse unknown fields, so that a test's misspelt field is an error.
     model_config = ConfigDict(extra="forbid")
 
 
 class _OwnedBody(_Body):
-    """Something that belongs to an account and an app: those of the body, or of the settings, or to all."""
+    """The owner of a meeting or recording: the account and app of the body, else of the settings, else all."""
 
     account_id: str | None = None
     app_id: str | None = None

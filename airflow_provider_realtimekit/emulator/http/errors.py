@@ -1,4 +1,4 @@
-"""How errors are answered: the status of each error of the world, and the shapes of error bodies."""
+"""How errors are answered: the status of each error of the world, and the forms of error bodies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.emulator.world.errors import (
 )
 
 _STATUSES: dict[type[WorldError], int] = {NotFoundError: 404, NoLiveSessionError: 400, ImpossibleChangeError: 409}
-# No document says what the API answers to a second start, or to an action that the status rules out: settings decide.
+# The answers to a second start, and to an action that the status does not allow, are not documented: settings decide.
 _CHOSEN_STATUSES = {"conflict": 409, "bad-request": 400}
 
 
@@ -41,24 +41,24 @@ def status_of(error: WorldError, settings: Settings) -> int:
 
 
 def api_error_response(status: int, message: str) -> Response:
-    """Return an error in the shape of RealtimeKit."""
+    """Return an error in the form of RealtimeKit."""
     return JSONResponse({"success": False, "error": {"code": status, "message": message}}, status)
 
 
 def gateway_error_response(status: int, code: int, message: str) -> Response:
-    """Return an error in the shape of Cloudflare's gateway, which stands before RealtimeKit."""
+    """Return an error in the form of Cloudflare's gateway, which every request to RealtimeKit passes."""
     body = {"success": False, "errors": [{"code": code, "message": message}], "messages": [], "result": None}
     return JSONResponse(body, status)
 
 
 def file_error_response(status: int, code: str, message: str) -> Response:
-    """Return an error in the shape of an object store."""
+    """Return an error in the form of an object store."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Response(body, status, media_type="application/xml")
 
 
 def add_error_handlers(app: FastAPI, settings: Settings) -> None:
-    """Make an application answer every error in the right shape."""
+    """Make an application answer every error in the right form."""
 
     @app.exception_handler(ApiError)
     async def handle_api_error(_: Request, error: ApiError) -> Response:

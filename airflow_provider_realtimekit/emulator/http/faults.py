@@ -24,7 +24,7 @@ Operation = Literal["list", "start", "active", "get", "action", "start_track", "
 FaultKind = Literal["late", "reset", "error", "limit", "garbage", "refusal", "cut", "slow"]
 
 _SLOW_PIECES_PER_SECOND = 10
-# About the length of an answer that describes one recording: random faults must hit inside of it.
+# About the length of an answer with one recording, inside of which random faults must cut it off.
 _TYPICAL_BYTES = 600
 _RANGE_HEADERS = frozenset({b"range", b"if-range"})
 
@@ -62,14 +62,14 @@ class Fault(BaseModel):
         """Return the answer that replaces the true one."""
         is_text = self.body is None or isinstance(self.body, str)
         content = (self.body or "") if is_text else json.dumps(self.body)
-        # Text stands for the error page of a proxy.
+        # A text is the error page of a proxy.
         return Response(content, self.status or 200, self.headers, "text/html" if is_text else "application/json")
 
 
 class RandomFaults(BaseModel):
-    """Random faults. For one seed, the n-th request for an operation always meets the same fault, or none.
+    """Random faults. For one seed, the n-th request for an operation always has the same fault, or none.
 
-    Chance also decides whether a request is carried out before its answer is lost.
+    It is also random whether a request is carried out before its answer is lost.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -91,7 +91,7 @@ class RandomFaults(BaseModel):
         """Return the fault of the request with this number, counted from 0 for each operation; None for no fault."""
         if operation not in self.operations:
             return None
-        # A generator for each request: what it meets does not depend on how requests of several clients interleave.
+        # A generator for each request, so that its fault does not depend on the order of requests of several clients.
         chance = random.Random(f"{self.seed} {operation} {number}")
         if chance.random() >= self.probability:
             return None
@@ -112,7 +112,7 @@ class RandomFaults(BaseModel):
 
 
 class Faults:
-    """The faults that can still hit. The oldest one that fits hits first; random faults hit where none fits."""
+    """The faults that are still active. The oldest one that fits is used, or else a random one."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -248,9 +248,9 @@ class _FaultySend:
         self._bytes_left -= len(piece)
         self._bytes_promised -= len(piece)
         has_more = message.get("more_body", False)
-        # Too short a Content-Length is met exactly, and such an answer looks complete.
+        # If the Content-Length is too short, exactly so many bytes are sent, and the answer looks complete.
         looks_complete = self._fault.length is not None and self._bytes_left == 0 and self._bytes_promised == 0
-        # Too long a one is broken off when the body ends, as is an answer that is cut.
+        # If it is too long, the connection is closed at the end of the body, as after a cut answer.
         is_too_short = not has_more and self._bytes_promised > 0
         self._is_closed = len(piece) < len(body) or looks_complete or is_too_short
         more_body = not looks_complete and (self._is_closed or has_more)
@@ -290,7 +290,7 @@ async def respond_with_fault(
 
 async def _read_ahead(receive: Receive) -> Receive:
     """Read a request to its end, and return a `receive` that repeats it."""
-    # A request that was sent is carried out however late, even if its sender does not wait for the answer.
+    # A request that was sent is carried out even after a long delay, and even if its sender has closed the connection.
     messages = deque([await receive()])
     while messages[-1].get("more_body"):
         messages.append(await receive())
@@ -302,4 +302,4 @@ async def _read_ahead(receive: Receive) -> Receive:
 
 
 async def _discard(message: Message) -> None:
-    """Send an answer nowhere."""
+    """Drop a part of an answer."""

@@ -1,4 +1,4 @@
-"""Which requests came in and how they were answered, for tests to count."""
+"""Which requests were received and how they were answered, for tests to count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_realtimekit.emulator.world.world import World
 
-# Enough for the requests of thousands of waits in a test, and a few megabytes of memory.
+# Enough for the requests of thousands of waits in a test; uses a few megabytes.
 _MAX_REQUESTS = 20_000
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ class Ledger:
         return request
 
     def add_response(self, request: LoggedRequest, status: int | str) -> None:
-        """Log how a request was answered. After a reset, requests of before are not counted."""
+        """Log how a request was answered. Requests from before a reset are not counted."""
         with self._lock:
             request.status = status
             if request in self._unanswered:

@@ -49,7 +49,7 @@ class ListQuery(BaseModel):
             return False
         if self.expired is not None and links.is_expired(recording) is not self.expired:
             return False
-        # The reference does not say which timestamp the range is about. It sorts by this one.
+        # The reference does not name the timestamp of the range. It sorts by this one.
         if self.start_time is not None and recording.invoked_at < self.start_time.timestamp():
             return False
         if self.end_time is not None and recording.invoked_at > self.end_time.timestamp():
@@ -85,7 +85,7 @@ def list_page(emulator: Emulator, owner: Owner, query: ListQuery) -> Page:
     number = settings.first_page if query.page_no is None else query.page_no
     if number < settings.first_page:
         raise ApiError(400, f"page_no: must be at least {settings.first_page}")
-    # A page size over the limit is not refused but reduced; a client can learn that only from what comes back.
+    # A page size over the limit is not refused but reduced, which a client sees only in the answer.
     size = min(query.per_page or settings.per_page, settings.max_per_page)
     skipped = (number - settings.first_page) * size
     recordings, total_count = emulator.world.page(

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from airflow_provider_realtimekit.emulator.settings import Settings
 
-# What the headers report without a quota: so much that no client slows down.
+# The headers report this without a quota: so many requests that no client slows down.
 _UNLIMITED = 1_000_000
 
 
 class RateLimitStatus(NamedTuple):
-    """What is left of a quota after a request. Times are in whole seconds; `retry_after` is set for a refusal."""
+    """The rest of a quota after a request. Times are full seconds; `retry_after` is set for a refusal."""
 
     limit: int
     remaining: int
@@ -40,7 +40,7 @@ class _Window:
 
 
 class RateLimiter:
-    """Counts the requests of each token. Past the quota, it refuses every request until the block is over."""
+    """Counts the requests of each token. After the quota, it refuses every request until the block is over."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings

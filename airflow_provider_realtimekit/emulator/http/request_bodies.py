@@ -1,6 +1,6 @@
-"""How request bodies are validated: as the API reference describes them, and no further.
+"""How request bodies are validated: only as the API reference describes them.
 
-Unknown fields pass, because the API gains fields faster than its reference. `listing` validates the query of a list.
+Unknown fields are accepted, because the API gets fields before its reference. `listing` validates the query of a list.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     def config(self) -> dict[str, Any]:
-        """Return what the client sent, without defaults and nulls."""
+        """Return the fields that the client sent, without defaults and nulls."""
         return self.model_dump(exclude_unset=True, exclude_none=True)
 
 
@@ -146,7 +146,7 @@ class LayerOutput(_Body):
 
 
 class Layer(_Body):
-    """A layer of a track recording: with `outputs` in the older reference, with `media_kind` in today's."""
+    """A layer of a track recording: with `outputs` in the older reference, with `media_kind` in the current one."""
 
     file_name_prefix: LayerPrefix | None = None
     outputs: list[LayerOutput] | None = None
@@ -154,7 +154,7 @@ class Layer(_Body):
 
 
 class TrackStartBody(_Body):
-    """The body of a track start, in the form of the older or of today's reference."""
+    """The body of a track start, in the form of the older or of the current reference."""
 
     meeting_id: MeetingId
     layers: dict[str, Layer] | None = None

@@ -1,4 +1,4 @@
-"""How recordings look in answers. Nullable fields are there as null; optional ones are left out without a value."""
+"""The form of recordings in answers. Nullable fields without a value are null; optional ones are left out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RecordingResponses:
             listed = [{"layer_name": name, "download_urls": files} for name, files in layers.items()]
             body["download_url"] = listed or None
         if recording.state is Status.UPLOADED:
-            # The file behind `download_url`; a track recording has no such file, so here it is all of them.
+            # The file of `download_url`, or all files of a track recording, which has no such file.
             sizes = [file.size for file in recording.files]
             body["file_size"] = sum(sizes) if recording.kind == "track" else sizes[0]
         if recording.started_at is not None:

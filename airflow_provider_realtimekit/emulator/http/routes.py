@@ -24,7 +24,7 @@ _RECORDINGS = f"{API_PATH}/accounts/{{account_id}}/realtime/kit/{{app_id}}/recor
 
 @dataclass(frozen=True)
 class _Call:
-    """What every operation needs: the emulator, whose recordings are meant, and how to write them."""
+    """The data of one call: the emulator, the owner of the recordings, and how to write them."""
 
     emulator: Emulator
     owner: Owner
@@ -33,7 +33,7 @@ class _Call:
 
 async def _create_call(request: Request, account_id: str, app_id: str) -> _Call:
     emulator: Emulator = request.app.state.emulator
-    # The gateway knows accounts, but apps are RealtimeKit's own, so that this error has RealtimeKit's shape.
+    # The gateway knows accounts, but not apps, so this error has RealtimeKit's form.
     if emulator.settings.app not in (None, app_id):
         raise ApiError(404, "App not found")
     host = str(request.base_url).rstrip("/")

@@ -16,7 +16,7 @@ from airflow_provider_realtimekit.emulator.world.models import Recording
 
 
 class SignedLinks:
-    """Makes and checks links with a key of its own, so that the links of another emulator are forged here."""
+    """Makes and checks links with a key of its own, so that the links of another emulator are refused."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -41,11 +41,11 @@ class SignedLinks:
         """Return when a link that is made now expires; None before the recording is uploaded."""
         if recording.uploaded_at is None or recording.expires_at is None:
             return None
-        # No link works longer than the bucket has the file.
+        # No link is valid after the bucket has deleted the file.
         return min(self._issued_at(recording.uploaded_at) + self._settings.link_seconds, recording.expires_at)
 
     def is_expired(self, recording: Recording) -> bool:
-        """Return whether the links to the files of a recording have expired: what the filter `expired` means."""
+        """Return whether the links to the files of a recording have expired, as the filter `expired` means it."""
         expires_at = self.expires_at(recording)
         return expires_at is not None and expires_at <= self._clock()
 
@@ -54,7 +54,7 @@ class SignedLinks:
         return recording.expires_at is not None and recording.expires_at <= self._clock()
 
     def _issued_at(self, uploaded_at: float) -> float:
-        # No document says whether the API signs a link at each request or once: a setting decides.
+        # It is not documented whether the API signs a link at each request or once: a setting decides.
         return uploaded_at if self._settings.keep_links else self._clock()
 
     def _signature(self, recording_id: str, name: str, terms: dict[str, str]) -> str:

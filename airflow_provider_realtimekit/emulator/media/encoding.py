@@ -1,6 +1,6 @@
 """How test media are made: encoded with PyAV by one thread in the background, equal files only once.
 
-Few frames a second and sound that repeats make a file of any length cheap.
+Few frames a second, and sound that repeats, make files of any length quickly.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ except ImportError as error:
 
 _MILLISECOND = Fraction(1, 1000)
 _MAX_FRAMES_PER_SECOND = 10
-# 240 frames of 1280x720 take one core one to two seconds, however long the file is.
+# One core encodes 240 frames of 1280x720 in one to two seconds, for a file of any length.
 _MAX_FRAMES = 240
 # From half an hour on, the sound has the quality of a telephone, so that the files stay small.
 _LONG_SECONDS = 1800.0
@@ -152,7 +152,7 @@ def _encode_pictures(container: Any, spec: VideoSpec, seconds: float) -> Iterato
             yield from stream.encode(frame)
         yield from stream.encode(None)
 
-    # Not a generator as a whole: every stream must be added before the container starts to encode.
+    # Only the inner function is a generator: every stream must be added before the container starts to encode.
     return encode_frames()
 
 

@@ -1,4 +1,4 @@
-"""What a test file holds: pictures, sound, container and length; and the interface of what makes it."""
+"""The content of a test file: pictures, sound, container and length; and the interface of the encoder."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ class MediaEncoder(Protocol):
 
 
 def shrink(spec: MediaSpec) -> MediaSpec:
-    """Return the spec of a file of the same kind that costs little to make: one second, 64 by 36 pixels."""
+    """Return the spec of a small file of the same kind: one second, 64 by 36 pixels."""
     video = spec.video and replace(spec.video, width=64, height=36)
     return replace(spec, seconds=1.0, video=video)

@@ -1,4 +1,4 @@
-"""How the test media look and sound: frames and speech-like tones, computed with numpy."""
+"""The pictures and the sound of the test media: frames and speech-like tones, computed with numpy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _draw_disc(luma: NDArray[np.uint8], progress: float) -> None:
     height, width = luma.shape
     radius = height // 8
     x, y = int(radius + progress * (width - 2 * radius)), height - 2 * radius
-    # Only the square around the disc is computed: a mask of the whole frame would cost more than encoding it.
+    # Only the square around the disc is computed: a mask of the complete frame would cost more than encoding it.
     top, left = max(0, y - radius), max(0, x - radius)
     box = luma[top : y + radius, left : x + radius]
     rows, columns = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
@@ -84,7 +84,7 @@ def draw_sound(samples: int, channels: int, voice: int = 0) -> NDArray[np.float3
 
 
 def _draw_speech(at: NDArray[np.float32], pitch: float) -> NDArray[np.float32]:
-    """Return a hum with overtones that swells four times a second, as syllables do."""
+    """Return a tone with overtones whose loudness rises four times a second, like syllables."""
     hum = np.zeros_like(at)
     for harmonic in (1, 2, 3, 5):
         hum += np.sin(2 * np.pi * pitch * harmonic * at) / harmonic

@@ -11,7 +11,7 @@
     UPLOADING  uploading_seconds, and a file could not be made           ERRORED
     any but UPLOADED  too short when it ends; pushed by a test           ERRORED
 
-Nothing runs in the background. `advance` catches up: it makes each change that is due, dated to when it was due.
+Nothing runs in the background. `advance` makes each change that is due, with the time at which it was due.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ACTION_TARGETS = {
     ("resume", Status.PAUSED): Status.RECORDING,
 }
 
-#: How far along each state is. A test can push a recording forward only, or between RECORDING and PAUSED.
+#: The position of each state. A test can push a recording forward only, or between RECORDING and PAUSED.
 _PROGRESS = {Status.INVOKED: 0, Status.RECORDING: 1, Status.PAUSED: 1, Status.UPLOADING: 2, Status.UPLOADED: 3}
 
 #: The states that a push passes through. It ends in UPLOADING for UPLOADED, because the files must be made first.
@@ -53,7 +53,7 @@ _DEFAULT_MAX_SECONDS = 86_400
 
 
 class Change(NamedTuple):
-    """A change of state that time brings. `reason` is the stop reason, or the error message of ERRORED."""
+    """A change of state at a given time. `reason` is the stop reason, or the error message of ERRORED."""
 
     at: float
     state: Status
@@ -68,7 +68,7 @@ class Lifecycle:
         self._encoder = encoder
 
     def advance(self, recording: Recording, now: float) -> None:
-        """Make every change that time has brought by now."""
+        """Make every change that is due by now."""
         while (change := min(self._changes(recording), key=attrgetter("at"), default=None)) and change.at <= now:
             # If a setting has changed since, the change can be due before the present state began.
             at = max(change.at, recording.state_since)
@@ -139,7 +139,7 @@ class Lifecycle:
         recording.files = tuple(files)
 
     def _changes(self, recording: Recording) -> Iterator[Change]:
-        """Yield the changes that time will bring from the present state; the earliest one comes true."""
+        """Yield the possible changes from the present state, of which the earliest one is made."""
         settings, state, since = self._settings, recording.state, recording.state_since
         if state is Status.INVOKED and not recording.is_hanging:
             yield Change(since + settings.invoked_seconds / settings.speed, Status.RECORDING)

@@ -53,7 +53,7 @@ class Meeting:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """What one file of a recording is called and holds.
+    """The name and the content of one file of a recording.
 
     `role` says where the API shows its link: `download_url`, `audio_download_url` or a layer of a track recording.
     A file that is not `in_bucket` goes only to the storage of the client, so it has no link.
@@ -68,7 +68,7 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class RecordedFile:
-    """A file of a recording that has ended; it may still be in the making."""
+    """A file of a recording that has ended; it may not be finished yet."""
 
     output: OutputFile
     future_path: Future[Path]

@@ -1,4 +1,4 @@
-"""Which files a recording leaves, what they are called and what they hold: read from the body of its start."""
+"""Which files a recording produces, with their names and contents, decided by the body of its start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def list_output_files(recording: Recording) -> list[OutputFile]:
 
 
 def output_file_name(recording: Recording) -> str:
-    """Return what the API calls `output_file_name`; it is known from the first moment."""
+    """Return the API's `output_file_name`, which is known from the start."""
     return f"{_stem(recording)}.webm" if recording.kind == "track" else _list_composite_files(recording)[0].name
 
 
@@ -62,7 +62,7 @@ def _list_track_files(recording: Recording) -> list[OutputFile]:
         in_bucket = any(target.get("type") == "REALTIMEKIT_BUCKET" for target in targets)
         for participant in recording.participants:
             if participant in wanted:
-                # Four voices are enough to tell files apart, and few enough that files can be shared.
+                # Four voices are enough to distinguish files, and few enough to share them.
                 audio = AudioSpec("OPUS", channels=1, voice=1 + zlib.crc32(participant.encode()) % 4)
                 name = f"{prefix}_{participant}_{_milliseconds(recording)}.webm"
                 spec = MediaSpec("webm", _seconds(recording), None, audio)

@@ -46,7 +46,7 @@ class World:
         self._lock = RLock()
         self._meetings: dict[str, Meeting] = {}
         self._recordings: dict[str, Recording] = {}
-        # Time changes only these, so that thousands of ended recordings cost nothing.
+        # Time changes only these recordings, so that thousands of ended ones need no time.
         self._unfinished: dict[str, Recording] = {}
 
     def reset(self) -> None:
@@ -147,7 +147,7 @@ class World:
             self._advance(self._unfinished.values())
             found = [r for r in self._recordings.values() if _is_visible_to(owner, r) and matches(r)]
             found.sort(key=lambda recording: recording.invoked_at)
-            # Not sort(reverse=True): recordings of the same moment must change places, too.
+            # Not sort(reverse=True), which would not reverse recordings of the same moment.
             if newest_first:
                 found.reverse()
             return [copy.copy(recording) for recording in found[window]], len(found)

@@ -1,4 +1,4 @@
-"""Meetings whose recording tasks a person ends or clears while they wait."""
+"""Meetings whose recording tasks a user ends or clears while they wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S3, Azure's blob storage and SFTP: one server each for all tests, and a folder of its own for each."""
+"""S3, Azure's blob storage and SFTP: one server each for all tests, and a new folder for each test."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from moto.server import ThreadedMotoServer
 from tests.support.downloads import Store, list_folder
 from tests.support.store_servers import azurite, free_port, sshd
 
-# It says goodbye when the tests, and the place where they log to, are gone.
+# asyncssh logs at the exit of the process, when pytest has closed the stream for logs.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 AZURE_ACCOUNT = "devstoreaccount1"
-# Azurite's only account has this key, which its manual publishes.
+# The published key of Azurite's only account.
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 FOLDERS = (f"folder-{number}" for number in itertools.count())
 
@@ -35,11 +35,10 @@ class S3Store(Store):
 
     def listing(self) -> dict[str, bytes]:
         found = self._client.list_objects_v2(Bucket="bucket", Prefix=f"{self._folder}/").get("Contents", [])
+        keys = [item["Key"] for item in found]
         return {
-            entry["Key"].removeprefix(f"{self._folder}/"): self._client.get_object(Bucket="bucket", Key=entry["Key"])[
-                "Body"
-            ].read()
-            for entry in found
+            key.removeprefix(f"{self._folder}/"): self._client.get_object(Bucket="bucket", Key=key)["Body"].read()
+            for key in keys
         }
 
     def pending(self) -> int:
@@ -48,7 +47,7 @@ class S3Store(Store):
 
 
 class AzureStore(Store):
-    # Blocks that were never committed go with the next commit, or after a week.
+    # Azure discards uncommitted blocks at the next commit, or after a week.
     discards = False
 
     def __init__(self, service: BlobServiceClient, folder: str) -> None:
@@ -142,6 +141,6 @@ def sftp(ssh_server: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> Store:
-    """The store that a class of tests names."""
+    """The store with the name that the class of tests has."""
     found: Store = request.getfixturevalue(request.cls.name)
     return found

@@ -1,4 +1,4 @@
-"""The suite of downloads on S3, Azure and SFTP."""
+"""The tests of downloads on S3, Azure and SFTP."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from tests.download.suite import StoreSuite
 
 
 class TestS3(StoreSuite):
-    """S3, as moto serves it and s3fs writes it."""
+    """S3: moto's server, written by s3fs."""
 
     name = "s3"
 
 
-# Azure's own client sends it.
+# Azure's client raises this warning.
 @pytest.mark.filterwarnings("ignore:Sending a large body directly")
 class TestAzure(StoreSuite):
-    """Azure's blob storage, as Azurite serves it and adlfs writes it."""
+    """Azure's blob storage: Azurite's server, written by adlfs."""
 
     name = "azure"
 
 
 class TestSftp(StoreSuite):
-    """SFTP, as OpenSSH serves it and sshfs writes it."""
+    """SFTP: OpenSSH's server, written by sshfs."""
 
     name = "sftp"

@@ -1,7 +1,7 @@
-"""Finds out whose work blocks an event loop. Airflow's triggerer warns of a blocked loop, but does not know the cause.
+"""Finds the code that blocks an event loop. Airflow's triggerer warns of a blocked loop, but does not know the cause.
 
-A thread samples the stack of the loop's thread many times a second. A task on the loop notes when its turn comes late,
-as the triggerer's own watchdog does, which warns when a sleep of 0.1 s took more than 0.2 s.
+A thread samples the stack of the loop's thread many times a second. A task on the loop records when its turn comes
+late, as the triggerer's own watchdog does, which warns when a sleep of 0.1 s took more than 0.2 s.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 PACKAGE = "airflow_provider_realtimekit"
 SAMPLE_EVERY = 0.01
 TURN_EVERY = 0.02
-# Whenever Airflow warns, the loop was blocked for at least that long.
+# When Airflow warns, the loop was blocked for at least this long.
 LATE = 0.1
 _watches: list[asyncio.Task[None]] = []
 
 
 def start(notes: Path) -> None:
-    """Watch the loop that runs on this thread, if one does."""
+    """Watch the event loop of this thread, if one is running."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -38,17 +38,17 @@ def start(notes: Path) -> None:
 
 
 def read(notes: Path) -> list[dict[str, Any]]:
-    """Return the turns that were noted: those that came late, and those before which our package was at work.
+    """Return the recorded turns: those that came late, and those before which our package ran.
 
-    Each has its time (``at``, seconds since the epoch), for how long nothing else got a turn (``held``), for how long
-    of that our package was at work (``ours``), and the samples (``stacks``).
+    Each has its time (``at``, seconds since the epoch), the seconds in which nothing else got a turn (``held``), the
+    seconds of these in which our package ran (``ours``), and the samples (``stacks``).
     """
     return [json.loads(line) for line in notes.read_text().splitlines()]
 
 
 @dataclass
 class StackSampler:
-    """Samples the stack of one thread, on another one."""
+    """Samples the stack of one thread from another thread."""
 
     ident: int
     native_id: int
@@ -58,12 +58,13 @@ class StackSampler:
     _collecting_since: float | None = None
 
     def run(self) -> None:
-        """Take samples until it is over.
+        """Take samples until ``over`` is set.
 
-        A sample counts for the time since the last one, less what nobody's work took: the time in which the machine had
-        no processor for either thread, and that of a full garbage collection. Such a collection goes through all
-        objects of Airflow's process, and begins in the code that happens to make the next object.
+        A sample counts for the time since the last one, without the time in which either thread waited for a processor,
+        and without full garbage collections.
         """
+        # A full collection goes through all objects of Airflow's process. The code that happens to create the next
+        # object triggers it, and is not its cause.
         gc.callbacks.append(self._note_collection)
         last, lost = time.monotonic(), self._lost()
         while not self.over:
@@ -105,7 +106,7 @@ async def _note_turns(sampler: StackSampler, notes: Path) -> None:
 
 
 def _stack(frame: FrameType | None) -> list[str]:
-    """Return the calls that a thread is in, the innermost first."""
+    """Return the call stack of a thread, the innermost call first."""
     stack = []
     while frame is not None:
         stack.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}:{frame.f_lineno}")

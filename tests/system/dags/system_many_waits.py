@@ -1,7 +1,7 @@
-"""Hundreds of waits at once, which Airflow's scheduler hands to the triggerer by itself.
+"""Hundreds of waits at once, which Airflow's scheduler starts in the triggerer without a worker.
 
-A worker's process for each would take minutes of both cores. Deferred, triggered and polled is as ever; only the
-way in, and for most the way out, costs no worker.
+A worker process for each would need minutes of two processors. Deferral, trigger and polls are the usual ones. Only
+the start of each task, and the end of most, needs no worker.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from airflow.sdk import DAG
 from airflow.triggers.base import StartTriggerArgs, TaskSkippedEvent, TriggerEvent
 
 if "SYSTEM_MANY_WAITS" in os.environ:
-    # In the triggerer, which imports this on its loop: from before anything of the package is there.
+    # The triggerer imports this module on its loop, before any module of the package. So the imports are watched, too.
     loop_watch.start(Path(os.environ["SYSTEM_MANY_WAITS"]).with_name("loop.jsonl"))
 
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 
-# One task in so many ends in a worker, as usual.
+# One task in this many ends in a worker, as is usual.
 ENDS_IN_A_WORKER = 20
 PLAN: dict[str, Any] = {"ids": [], "invoked_after": None, "deadline": None, "poll_interval": 30}
 if "SYSTEM_MANY_WAITS" in os.environ:
@@ -31,20 +31,21 @@ if "SYSTEM_MANY_WAITS" in os.environ:
 
 
 class OneOfMany(RealtimeKitRecordingTrigger):
-    """Waits for the recording of its place among the mapped tasks, and ends most tasks by itself.
-
-    As skipped, since that is the one end for which Airflow does not have the DAG processor run callbacks.
-    """
+    """Waits for the recording with its map index, and ends most tasks in the triggerer, as skipped."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        place = self.task_instance.map_index
-        self._wait["recording_id"] = PLAN["ids"][place]
+        index = self.task_instance.map_index
+        self._wait["recording_id"] = PLAN["ids"][index]
         async for event in super().run():
-            yield event if place % ENDS_IN_A_WORKER == 0 else TaskSkippedEvent(xcoms={"return_value": event.payload})
+            if index % ENDS_IN_A_WORKER == 0:
+                yield event
+            else:
+                # For success and failure, but not for a skip, Airflow makes the DAG processor run callbacks.
+                yield TaskSkippedEvent(xcoms={"return_value": event.payload})
 
 
 class SensorInTheTriggerer(RealtimeKitRecordingSensor):
-    """Begins in the triggerer."""
+    """A sensor that starts in the triggerer."""
 
     start_from_trigger = True
     start_trigger_args = StartTriggerArgs(

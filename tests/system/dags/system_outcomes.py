@@ -1,4 +1,4 @@
-"""Sensors in every mode, for what only Airflow's own scheduler, workers and triggerer can show."""
+"""Sensors in every mode, with and without `soft_fail`, for recordings with each outcome."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 
 MODES = {
     "poke": {"mode": "poke", "deferrable": False},
-    # Airflow takes a task that is queued again within moments, after a reschedule or a deferral, for one that its
-    # executor lost. So nothing here comes back that soon.
+    # If a task is queued again within moments after a reschedule, Airflow believes that its executor has lost it. So
+    # the interval is long.
     "reschedule": {"mode": "reschedule", "deferrable": False, "poke_interval": 10},
     "deferrable": {"deferrable": True},
 }
@@ -21,11 +21,11 @@ with DAG(
     default_args={"retries": 0},
 ):
     for mode, settings in MODES.items():
-        for subject, timeout in (("uploaded", 600), ("errored", 600), ("running", 15)):
+        for outcome, timeout in (("uploaded", 600), ("errored", 600), ("running", 15)):
             for soft_fail in (False, True):
                 RealtimeKitRecordingSensor(
-                    task_id=f"{mode}-{subject}-{'soft' if soft_fail else 'plain'}",
-                    recording_id=f"{{{{ params.{subject} }}}}",
+                    task_id=f"{mode}-{outcome}-{'soft' if soft_fail else 'plain'}",
+                    recording_id=f"{{{{ params.{outcome} }}}}",
                     timeout=timeout,
                     soft_fail=soft_fail,
                     **{"poke_interval": 1, **settings},

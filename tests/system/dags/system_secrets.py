@@ -1,7 +1,8 @@
-"""Secrets of every kind go in, through templates that Airflow itself does not know to hold any."""
+"""Tasks that use secrets of every kind, from templates and connections. Airflow does not know that they are secret."""
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -14,7 +15,7 @@ from airflow_provider_realtimekit.operators import (
 )
 from airflow_provider_realtimekit.transfers import RealtimeKitDownloadRecordingOperator
 
-SHOWN = "shown against all advice:"
+SHOWN = "a secret is logged on purpose:"
 SFTP = {"type": "sftp", "host": "h", "port": 22, "username": "u", "path": "p", "auth_method": "KEY"}
 
 
@@ -77,10 +78,8 @@ with DAG(
     )
 
     @task
-    def tell(recording: dict[str, Any]) -> dict[str, Any]:
-        """Do with a recording what people do: print it, raise it, return it."""
-        import logging
-
+    def print_recording(recording: dict[str, Any]) -> dict[str, Any]:
+        """Print, log, raise and return a recording, as users do."""
         from airflow_provider_realtimekit.hooks import RealtimeKitHook
 
         with RealtimeKitHook() as hook:
@@ -113,10 +112,8 @@ with DAG(
     )
 
     @task
-    def tell_storages() -> None:
-        """Do with a storage what nobody should: show its secrets."""
-        import logging
-
+    def print_storages() -> None:
+        """Print the secrets of storages, as nobody should."""
         from airflow_provider_realtimekit.connections.storage import read_storage
 
         for name in ("s3", "r2", "gcs", "azure"):
@@ -131,6 +128,6 @@ with DAG(
             for line in [text, *text.splitlines()]:
                 log.warning("%s %r", SHOWN, line)
 
-    tell_storages()
-    start >> stop >> fetch >> tell(start.output)
+    print_storages()
+    start >> stop >> fetch >> print_recording(start.output)
     tracks >> refused

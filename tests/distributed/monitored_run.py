@@ -1,4 +1,4 @@
-"""What the tests on distributed Airflow see of one DAG run: tasks by where they are, calls that hang, the ledger."""
+"""One DAG run on distributed Airflow, as the tests see it: where its tasks run, open calls, and the ledger."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.distributed.conftest import ACCOUNT_ID, APP_ID, TOKEN
 Json = dict[str, Any]
 
 
-class Stage:
-    """One run of a DAG on the cluster, beside the emulator; what it tells is printed even where output is caught."""
+class MonitoredRun:
+    """One run of a DAG on the cluster, with the emulator that it calls."""
 
     def __init__(
         self, cluster: DistributedAirflow, emulator: LocalEmulator, dag_id: str, capsys: pytest.CaptureFixture[str]
@@ -39,15 +39,15 @@ class Stage:
         self.cluster.wait_for_dag(self._dag_id)
         self.cluster.api.unpause(self._dag_id)
         self._run_id = self.cluster.api.trigger(self._dag_id, conf)
-        self.tell(f"{self._dag_id} begins")
+        self.report(f"{self._dag_id} begins")
 
-    def tell(self, *lines: str) -> None:
-        """Print lines, the first with the time since the beginning."""
+    def report(self, *lines: str) -> None:
+        """Print lines even if pytest captures the output, the first with the time since the beginning."""
         with self._capsys.disabled():
             print(f"\n{time.monotonic() - self._began:6.1f} s  " + "\n".join(lines), end="", flush=True)
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 120.0) -> None:
-        """Wait until a condition holds; where it does not, say how the tasks stand."""
+        """Wait until a condition holds; the error at a timeout counts the tasks by state."""
         try:
             self.cluster.wait_for(lambda: bool(condition()), what, timeout)
         except TimeoutError as error:
@@ -56,50 +56,50 @@ class Stage:
     # Airflow's side
 
     def tasks(self) -> list[Json]:
-        """Give the latest try of each task."""
+        """Return the latest try of each task."""
         return self.cluster.api.task_instances(self._dag_id, self._run_id)
 
     def task(self, task_id: str) -> Json:
-        """Give the latest try of one task."""
+        """Return the latest try of one task."""
         return self.cluster.api.task_instance(self._dag_id, self._run_id, task_id)
 
     def states(self) -> Counter[str]:
-        """Count the tasks by state and place."""
-        return Counter(f"{task['state']} {_place(task)}".strip() for task in self.tasks())
+        """Count the tasks by state and host."""
+        return Counter(f"{task['state']} {_host(task)}".strip() for task in self.tasks())
 
     def running_on(self, worker: str) -> set[str]:
-        """Give the tasks that run on a worker."""
+        """Return the tasks that run on a worker."""
         return {task["task_id"] for task in self.tasks() if task["state"] == "running" and task["hostname"] == worker}
 
     def waiting(self) -> set[str]:
-        """Give the tasks whose wait has truly begun: a triggerer holds it, or this try has looked at its recording."""
-        looks = {recording_id: max(times) for recording_id, times in self.looks().items()}
+        """Return the tasks whose wait has begun: in a triggerer, or on a worker with a poll by the current try."""
+        last_polls = {recording_id: max(times) for recording_id, times in self.polls().items()}
         last = {task_id: recordings[-1]["id"] for task_id, recordings in self.by_task().items()}
         running = {task["task_id"]: _began(task) for task in self.tasks() if task["state"] == "running"}
-        return {task["task_id"] for task in self.tasks() if task["state"] == "deferred" and _place(task)} | {
-            task_id for task_id, began in running.items() if looks.get(last.get(task_id, ""), 0.0) > began
-        }
+        in_triggerers = {task["task_id"] for task in self.tasks() if task["state"] == "deferred" and _host(task)}
+        on_workers = {task for task, began in running.items() if last_polls.get(last.get(task, ""), 0.0) > began}
+        return in_triggerers | on_workers
 
     def deferred_to(self, triggerer: str = "") -> set[str]:
-        """Give the tasks that wait in a triggerer, or in any or none yet."""
+        """Return the tasks that wait in one triggerer, or all deferred tasks if none is named."""
         deferred = [task for task in self.tasks() if task["state"] == "deferred"]
-        return {task["task_id"] for task in deferred if triggerer in ("", _place(task))}
+        return {task["task_id"] for task in deferred if triggerer in ("", _host(task))}
 
     def mark(self, task_id: str, state: str) -> None:
-        """Mark a task as a person does in the UI."""
+        """Set the state of a task, as a user does in the UI."""
         self.cluster.api.set_state(self._dag_id, self._run_id, task_id, state)
 
     def clear(self, task_id: str) -> None:
-        """Clear a task as a person does in the UI."""
+        """Clear a task, as a user does in the UI."""
         self.cluster.api.clear(self._dag_id, self._run_id, task_id)
 
     def finish(self, timeout: float) -> str:
-        """Wait for the end of the run; gives its state."""
+        """Wait for the end of the run, and return its state."""
         self.wait_for(lambda: self._run()["state"] in ("success", "failed"), "the end of the run", timeout)
         return str(self._run()["state"])
 
     def result(self, task_id: str) -> Json | None:
-        """Give what a task returned."""
+        """Return what a task returned."""
         result: Json | None = self.cluster.api.xcom(self._dag_id, self._run_id, task_id)
         return result
 
@@ -109,38 +109,39 @@ class Stage:
     # RealtimeKit's side
 
     def ledger(self) -> Json:
-        """Give the emulator's ledger."""
+        """Return the emulator's ledger."""
         ledger: Json = self.control.get("ledger").raise_for_status().json()
         return ledger
 
     def started(self) -> list[str]:
-        """Give the ids of all recordings, in the order of their invocation."""
+        """Return the ids of all recordings, in the order of their invocation."""
         return list(self.ledger()["started"])
 
     def unanswered_starts(self, worker: str, since: float = 0.0) -> list[Json]:
-        """Give the start calls that processes of a worker wait on: a connection's port tells whose a call is."""
+        """Return the start calls that processes of a worker have sent and that are not answered yet."""
+        # The ledger has the address of each client, which is that of a connection of a process.
         pids = {process.pid for process in self.cluster.processes(worker)}
         ports = {f"{c.laddr.ip}:{c.laddr.port}" for c in psutil.net_connections("tcp") if c.pid in pids and c.laddr}
         calls = [call for call in self.ledger()["requests"] if call["operation"] == "start" and call["at"] > since]
         return [call for call in calls if call["status"] is None and call["client"] in ports]
 
-    def looks(self) -> dict[str, list[float]]:
-        """Give when each recording was looked at by itself."""
-        looks: dict[str, list[float]] = {}
+    def polls(self) -> dict[str, list[float]]:
+        """Return the times of the GETs of each recording."""
+        polls: dict[str, list[float]] = {}
         for call in self.ledger()["requests"]:
             if call["operation"] == "get":
-                looks.setdefault(call["path"].rpartition("/")[2], []).append(call["at"])
-        return looks
+                polls.setdefault(call["path"].rpartition("/")[2], []).append(call["at"])
+        return polls
 
     def faults(self, *faults: Json) -> float:
-        """Put faults in force in place of all others; gives since when."""
+        """Replace all faults by these, and return the time of the change."""
         self.control.delete("faults").raise_for_status()
         for fault in faults:
             self.control.post("faults", json=fault).raise_for_status()
         return time.time()
 
     def by_task(self) -> dict[str, list[Json]]:
-        """Give the recordings of each task's meeting, oldest first, as the API lists them."""
+        """Return the recordings of each task's meeting, oldest first, as the API lists them."""
         address = f"{self.emulator.base_url}/accounts/{ACCOUNT_ID}/realtime/kit/{APP_ID}/recordings"
         query: dict[str, str | int] = {"per_page": 100, "page_no": 1, "sort_by": "invokedTime", "sort_order": "ASC"}
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -152,12 +153,12 @@ class Stage:
         return found
 
     def end_recordings(self, ids: Iterable[str]) -> None:
-        """Let recordings end by themselves, uploaded."""
+        """End recordings as UPLOADED."""
         for recording_id in ids:
             self.control.post(f"recordings/{recording_id}/status", json={"status": "UPLOADED"}).raise_for_status()
 
     def table(self) -> list[str]:
-        """Give the ledger as lines: what became of each meeting, and what was asked."""
+        """Format the ledger: the recordings and the result of each task, and the number of calls."""
         ledger, tries = self.ledger(), {task["task_id"]: task["try_number"] for task in self.tasks()}
         recordings = {
             task_id: ", ".join(f"{recording['id']} {recording['status']}" for recording in found)
@@ -168,17 +169,17 @@ class Stage:
         for task_id in sorted(tries):
             result = (self.result(task_id) or {}).get("id", "none")
             lines.append(f"{task_id:<17} {tries[task_id]:>5}  {recordings.get(task_id, ''):<{width}}  {result}")
-        asked = "; ".join(
+        calls = "; ".join(
             f"{operation} " + ", ".join(f"{count} × {status}" for status, count in sorted(counts.items()))
             for operation, counts in sorted(ledger["counts"].items())
         )
-        return [*lines, f"asked: {asked}", f"started: {len(ledger['started'])}, running: {len(ledger['running'])}"]
+        return [*lines, f"calls: {calls}", f"started: {len(ledger['started'])}, running: {len(ledger['running'])}"]
 
 
 def _began(task: Json) -> float:
     return datetime.fromisoformat(task["start_date"]).timestamp() if task["start_date"] else math.inf
 
 
-def _place(task: Json) -> str:
+def _host(task: Json) -> str:
     job = task.get("triggerer_job") if task["state"] == "deferred" else task
     return str((job or {}).get("hostname") or "")
