@@ -268,7 +268,7 @@ def test_every_argument_that_may_be_computed_is_templated(operator: Any) -> None
     import inspect
 
     fixed = {"self", "kwargs", "wait_for_completion", "deferrable", "poll_interval", "timeout", "invoked_timeout"}
-    fixed |= {"stop_on_kill", "stop_reused"}
+    fixed |= {"stop_on_kill", "stop_reused", "mark_name"}
     arguments = {
         name
         for kind in operator.__mro__

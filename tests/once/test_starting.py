@@ -144,8 +144,9 @@ def test_another_meeting_gets_another_recording(quick: EmulatorServer) -> None:
 
 def test_an_active_recording_is_reused_unless_if_active_is_fail(quick: EmulatorServer) -> None:
     mine = run(meeting_id="m").result["id"]
-    assert run(meeting_id="m").result["id"] == mine
-    refused = run(meeting_id="m", if_active="fail")
+    others = TaskInstance(task_id="another")
+    assert run(meeting_id="m", ti=others).result["id"] == mine
+    refused = run(meeting_id="m", if_active="fail", ti=others)
     assert isinstance(refused.error, RecordingActiveError)
     assert mine in str(refused.error)
     assert isinstance(run(meeting_id="m", if_active="{{ 'never' }}").error, RealtimeKitInputError)
@@ -161,18 +162,20 @@ def test_a_reused_recording_is_not_owned(quick: EmulatorServer) -> None:
 
 
 def test_several_recordings_are_started_if_allowed(quick: EmulatorServer) -> None:
-    ids = {run(meeting_id="m", allow_multiple_recordings="{{ true }}").result["id"] for _ in range(2)}
+    tasks = [TaskInstance(task_id=f"task-{number}") for number in range(2)]
+    ids = {run(meeting_id="m", allow_multiple_recordings="{{ true }}", ti=ti).result["id"] for ti in tasks}
     assert set(running(quick)) == ids
 
 
 def test_a_composite_does_not_reuse_tracks_nor_tracks_a_composite(quick: EmulatorServer) -> None:
-    tracks = run(operator=TRACKS).result["id"]
-    composite = run().result["id"]
+    tasks = [TaskInstance(task_id=f"task-{number}") for number in range(4)]
+    tracks = run(operator=TRACKS, ti=tasks[0]).result["id"]
+    composite = run(ti=tasks[1]).result["id"]
     assert tracks != composite
     assert set(running(quick)) == {tracks, composite}
     # Of each there is one now; a second task finds the right one.
-    assert run(operator=TRACKS).result["id"] == tracks
-    assert run().result["id"] == composite
+    assert run(operator=TRACKS, ti=tasks[2]).result["id"] == tracks
+    assert run(ti=tasks[3]).result["id"] == composite
 
 
 @pytest.mark.parametrize("manner", ["conflict", "bad-request", "accept", "start"])
@@ -181,7 +184,11 @@ def test_tasks_that_start_at_once_end_with_one_recording(quick: EmulatorServer, 
     quick.settings.second_start = manner
     quick.faults.add(operation="active", count=3, when="after", delay=0.1)
     ended: list[Ended] = []
-    tasks = [threading.Thread(target=lambda: ended.append(run(StateStore(), operator))) for _ in range(3)]
+
+    def start(number: int) -> None:
+        ended.append(run(StateStore(), operator, ti=TaskInstance(task_id=f"task-{number}")))
+
+    tasks = [threading.Thread(target=start, args=(number,)) for number in range(3)]
     for task in tasks:
         task.start()
     for task in tasks:
