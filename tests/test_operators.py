@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -145,6 +146,13 @@ def test_bad_input_is_named_when_rendered_before_any_call(
 def test_durations_are_checked_when_the_dag_is_read(name: str) -> None:
     with pytest.raises(RealtimeKitInputError, match=f"{name}=0 is not allowed: must be a number of seconds above 0"):
         START(task_id="start", meeting_id="m", **{name: 0})
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "timeout", "invoked_timeout"])
+@pytest.mark.parametrize("value", [float("inf"), timedelta.max, 1e12])
+def test_a_duration_of_more_than_a_year_is_refused_when_the_dag_is_read(name: str, value: Any) -> None:
+    with pytest.raises(RealtimeKitInputError, match=f"{name}=.* is not allowed: must be a year at most"):
+        START(task_id="start", meeting_id="m", **{name: value})
 
 
 def test_a_wait_that_cannot_be_stored_as_json_fails_before_the_start(

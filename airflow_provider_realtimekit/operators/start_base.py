@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
-from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from airflow_provider_realtimekit.exceptions import (
     RecordingFailedError,
@@ -126,7 +125,8 @@ class OwningOperator(WaitingOperator):
         raise NotImplementedError
 
     def _ensure(self, store: CheckpointStore) -> Recording:
-        from airflow_provider_realtimekit.start.ensure import StartSpec, ensure_started
+        from airflow_provider_realtimekit.start.ensure import ensure_started
+        from airflow_provider_realtimekit.start.send import StartSpec
 
         spec = StartSpec(
             self._arguments(),
@@ -163,7 +163,6 @@ class OwningOperator(WaitingOperator):
             checkpoint.meeting_id,
             self._marks(store),
             is_tracks=self._tracks,
-            allows_several=True,
             is_marked=checkpoint.is_marked,
             names_show_mark=checkpoint.names_show_mark,
             prefix=getattr(self, "file_name_prefix", None),
@@ -193,15 +192,14 @@ class OwningOperator(WaitingOperator):
         except RecordingFailedError:
             # It has ended already.
             raise
-        except TaskDeferralTimeout as error:
-            # No triggerer noticed the deadline.
-            self._abandon(store, str(error), checkpoint=store.current or self._marked_checkpoint(store))
-            raise
         except (AirflowTaskTimeout, RecordingStuckError) as error:
             self._abandon(store, str(error) or "execution_timeout has passed")
             raise
         except Exception as error:
-            if isinstance(error, AirflowFailException) or store.is_last_try or store.is_ended_by_person:
+            # No triggerer noticed the deadline. By its name: Airflow has moved this class from version to version.
+            if type(error).__name__ == "TaskDeferralTimeout":
+                self._abandon(store, str(error), checkpoint=store.current or self._marked_checkpoint(store))
+            elif isinstance(error, AirflowFailException) or store.is_last_try or store.is_ended_by_person:
                 self._abandon(store, str(error))
             raise
 

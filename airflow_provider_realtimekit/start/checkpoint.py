@@ -113,8 +113,7 @@ class CheckpointStore:
     @property
     def seconds_in_doubt(self) -> float:
         """For how many seconds the start that was sent last may still take effect."""
-        elapsed = time.monotonic() - self._saved_at
-        return max(bounds.BOUNDS.doubt - elapsed, bounds.BOUNDS.view_lag)
+        return max(0.0, bounds.BOUNDS.doubt - (time.monotonic() - self._saved_at))
 
     def load(self) -> Checkpoint | None:
         """Return the checkpoint of an earlier try, if there is one."""

@@ -23,23 +23,7 @@ a recording with a mark of another one         stopped, if the task stops its re
 somebody else's                                used or refused, as ``if_active`` says (not where several are allowed)
 =============================================  ===================================================================
 
-The answer to a start:
-
-=============================================  ===================================================================
-answer                                         what is done
-=============================================  ===================================================================
-200 with this start's recording                its id is saved; rivals are resolved at once, and once more later
-200 with somebody else's recording             used or refused, as ``if_active`` says
-never sent, or 401, 403, 404, 429              raised; the checkpoint is deleted, unless an earlier start is in doubt
-400, 409, 422, 200 that says "no"              one may run: searched while views may lag. Found: used as above.
-                                               Not found: raised as in the row above
-no answer, 408, 502-504, 520-530               in doubt for a minute, since the gateway does not know what the origin
-                                               does: searched by the mark. Found: this task's own
-other 5xx, or an answer that cannot be read    the same for as long as views may lag, since the server has answered
-accepted without a recording (tracks)          the same as no answer, but it is never sent again
-still not found                                somebody else's active recording is used; otherwise the start is sent
-                                               once more. After the second: raised, and the checkpoint stays
-=============================================  ===================================================================
+What the start is answered with stands in :mod:`.send`.
 
 *Rivals*: if another task started at the same moment, the recording that was invoked first stays (with equal times: the
 lower id), and each task stops its own if it is not the first. The second check, some seconds later, sees what
@@ -48,9 +32,7 @@ lagging views hid.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pendulum
@@ -59,14 +41,11 @@ from airflow_provider_realtimekit.api.flow import Flow
 from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.exceptions import (
-    RealtimeKitAPIError,
-    RealtimeKitConnectionError,
     RealtimeKitError,
     RealtimeKitInputError,
     RealtimeKitNotFoundError,
     RealtimeKitRouteError,
     RecordingActiveError,
-    StartOutcomeUnknownError,
 )
 from airflow_provider_realtimekit.models import Recording, RecordingStatus
 from airflow_provider_realtimekit.models.base import parse_timestamp
@@ -75,48 +54,16 @@ from airflow_provider_realtimekit.start import bounds
 from airflow_provider_realtimekit.start.checkpoint import Checkpoint
 from airflow_provider_realtimekit.start.search import (
     Finder,
-    Marks,
     Owner,
     StartRequest,
-    add_mark,
     by_invocation,
     can_be_marked,
     time_before,
 )
+from airflow_provider_realtimekit.start.send import Sender, StartSpec
 from airflow_provider_realtimekit.start.stop import stop_and_confirm
 
 IF_ACTIVE = ("reuse", "fail")
-# A gateway answers with these when it knows nothing of what the origin does: the start may take effect later.
-_GATEWAY_STATUSES = frozenset({408, 502, 503, 504, *range(520, 531)})
-# What a start may be answered with because the meeting is being recorded. The reference does not say which it is.
-_MAY_RUN_STATUSES = frozenset({200, 400, 409, 422})
-
-
-@dataclass(frozen=True)
-class StartSpec:
-    """What is to be recorded, and how.
-
-    :param arguments: those of :meth:`.RecordingsAPI.start_recording`, or of ``start_track_recording``
-    :param is_tracks: whether the participants' tracks are recorded (default: a composite recording)
-    :param if_active: ``reuse`` (default) uses a recording that somebody else started; ``fail`` raises
-    :param replaces_earlier: whether the recording of an earlier generation is stopped and another one started
-        (default: it is used again while it is active)
-    :param marks: the marks of the task's starts (default: those of a start outside a task)
-    :param is_marked: whether the names of the files carry a mark
-    :param clear_number: see :class:`~.checkpoint.Checkpoint`
-    :param save_checkpoint: stores what the next try must know; ``None`` means that nothing was started
-    :param log: writes a line to the task's log
-    """
-
-    arguments: Mapping[str, Any]
-    is_tracks: bool = False
-    if_active: str = "reuse"
-    replaces_earlier: bool = False
-    marks: Marks = field(default_factory=Marks.random)
-    is_marked: bool = True
-    clear_number: int | None = None
-    save_checkpoint: Callable[[Checkpoint | None], None] = lambda _: None
-    log: Callable[[str], None] = lambda _: None
 
 
 def ensure_recording(api: RecordingsAPI, /, *, if_active: str = "reuse", **arguments: Any) -> Flow[Recording]:
@@ -166,7 +113,6 @@ class _Start:
             self.meeting_id,
             spec.marks,
             is_tracks=spec.is_tracks,
-            allows_several=self.allows_several,
             is_marked=spec.is_marked and can_be_marked(self.request),
             prefix=getattr(self.request, "file_name_prefix", None),
             is_webm=video is not None and video.codec in ("VP8", "VP9"),
@@ -223,11 +169,9 @@ class _Start:
             left = seconds - (now - since).total_seconds()
             seconds = min(seconds, max(left, bounds.BOUNDS.view_lag))
         wanted = self.spec.marks.of_same_try(checkpoint.serial, checkpoint.generation)
-        is_marked, self.finder.is_marked = self.finder.is_marked, checkpoint.is_marked
-        try:
-            recording = yield from self.finder.search(wanted, since, seconds)
-        finally:
-            self.finder.is_marked = is_marked
+        # The arguments may have changed since: what that start carried counts.
+        finder = replace(self.finder, is_marked=checkpoint.is_marked)
+        recording = yield from finder.search(wanted, since, seconds)
         if recording is None:
             return None
         self.spec.log(f"An earlier try was interrupted while it started recording {recording.id}, which was found")
@@ -310,131 +254,31 @@ class _Start:
                 recording_id=recording.id,
             )
         self.spec.log(f"Meeting {self.meeting_id} is being recorded already: recording {recording.id} is used")
-        self.spec.save_checkpoint(replace(self._checkpoint(since), recording_id=recording.id))
+        self.spec.save_checkpoint(self.spec.make_checkpoint(self.finder, since, recording_id=recording.id))
         return recording
 
     def _save_own(self, recording: Recording, since: pendulum.DateTime) -> Recording:
         if recording.output_file_name and self.finder.own_mark(recording):
             self.finder.names_show_mark = True
-        self.spec.save_checkpoint(replace(self._checkpoint(since), recording_id=recording.id, is_owned=True))
+        checkpoint = self.spec.make_checkpoint(self.finder, since, recording_id=recording.id)
+        self.spec.save_checkpoint(replace(checkpoint, is_owned=True))
         return recording
 
-    def _checkpoint(self, since: pendulum.DateTime, number: int = 0) -> Checkpoint:
-        """Return the checkpoint of this try's first (0) or second (1) start."""
-        return Checkpoint(
-            self.meeting_id,
-            since.isoformat(),
-            self.spec.marks.generation,
-            serial=self.spec.marks.serial(number),
-            is_marked=self.finder.is_marked,
-            names_show_mark=self.finder.names_show_mark,
-            clear_number=self.spec.clear_number,
-        )
-
-    # The start, and its answer
+    # The start
 
     def _start(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
         """Send the start, and once more if it had no effect; also return whether the recording is this task's own."""
-        unknown: StartOutcomeUnknownError | None = None
-        for number in (0, 1):
-            # From here on the next try must know that a start may be under way.
-            self.spec.save_checkpoint(self._checkpoint(since, number))
-            request, sent_at = self.request, time.monotonic()
-            sent_since = time_before(self.finder.server_now)
-            if self.finder.is_marked:
-                request = add_mark(request, self.spec.marks.make(self.spec.marks.serial(number)))
-            try:
-                recording = yield from self.api.send_start(request)
-                return recording, self._is_own_answer(recording, sent_since)
-            except StartOutcomeUnknownError as error:
-                unknown = error
-            except (RealtimeKitAPIError, RealtimeKitConnectionError) as refusal:
-                return (yield from self._explain_refusal(refusal, since, unknown))
-            found = yield from self._search_unknown(unknown, since, sent_at)
-            if found is not None:
-                return found, True
+        sender = Sender(self.spec, self.request, self.finder, allows_several=self.allows_several)
+        while True:
+            answered = yield from sender.send(since)
+            if answered is not None:
+                return answered
+            # Somebody else may have started one since, or ours may have become visible just now.
             running = yield from self._find_running()
             if running is not None:
                 return running, self.finder.owner_of(running) is Owner.THIS_TASK
-            # Where several are allowed and no answer came, only a mark would show that there are two.
-            was_answered = not isinstance(unknown.__cause__, RealtimeKitConnectionError)
-            if number == 1 or unknown.accepted or (self.allows_several and not was_answered):
-                # It surely had no effect if the API said so itself: then its own error is the better one.
-                cause = unknown.__cause__
-                raise cause if isinstance(cause, RealtimeKitAPIError) and not unknown.accepted else unknown
-        raise AssertionError("the second start returns or raises")
-
-    def _is_own_answer(self, recording: Recording, since: pendulum.DateTime) -> bool:
-        """Whether a start was answered with its own recording, and not with one that was active already."""
-        owner, invoked = self.finder.owner_of(recording), recording.invoked_time
-        if owner is Owner.UNKNOWN:
-            return invoked is None or invoked >= since.subtract(seconds=bounds.BOUNDS.clock)
-        if owner is Owner.THIS_TASK or self.finder.names_show_mark or not recording.output_file_name:
-            return owner is Owner.THIS_TASK
-        # Either it is somebody else's, or this server ignores prefixes. Only the latter's is as new as the start.
-        is_new = recording.status == RecordingStatus.INVOKED and invoked is not None and invoked >= since
-        self.finder.names_show_mark = None
-        if is_new:
-            self.finder.names_show_mark = False
-            is_new = self.finder.owner_of(recording) is Owner.UNKNOWN
-        return is_new
-
-    def _search_unknown(
-        self, unknown: StartOutcomeUnknownError, since: pendulum.DateTime, sent_at: float
-    ) -> Flow[Recording | None]:
-        """Find the recording of a start without a clear answer; ``None`` if it had no effect."""
-        cause = unknown.__cause__
-        is_gateway = isinstance(cause, RealtimeKitAPIError) and cause.status in _GATEWAY_STATUSES
-        seconds = bounds.BOUNDS.view_lag
-        if unknown.accepted or is_gateway or isinstance(cause, RealtimeKitConnectionError):
-            seconds = max(seconds, bounds.BOUNDS.doubt - (time.monotonic() - sent_at))
-        try:
-            recording = yield from self.finder.search(self._marks_of_try(), since, seconds)
-        except RealtimeKitError as error:
-            raise StartOutcomeUnknownError(
-                f"{unknown}. The meeting's recordings could not be read either: {error}", meeting_id=self.meeting_id
-            ) from error
-        if recording is not None:
-            self.spec.log(f"The start got no clear answer, but took effect: recording {recording.id}")
-        else:
-            self.spec.log(
-                f"The start got no clear answer ({cause}) and had no effect: meeting {self.meeting_id} showed no "
-                f"recording of it for {seconds:.0f} s"
-            )
-        return recording
-
-    def _explain_refusal(
-        self,
-        refusal: RealtimeKitAPIError | RealtimeKitConnectionError,
-        since: pendulum.DateTime,
-        unknown: StartOutcomeUnknownError | None,
-    ) -> Flow[tuple[Recording, bool]]:
-        """Return the recording that made the API refuse the start; raise the refusal if there is none."""
-        status = getattr(refusal, "status", None)
-        if status in _MAY_RUN_STATUSES:
-            try:
-                found = yield from self.finder.search(
-                    self._marks_of_try(), since, bounds.BOUNDS.view_lag, accepts_others=not self.allows_several
-                )
-            except RealtimeKitError as error:
-                raise StartOutcomeUnknownError(
-                    f"the start was refused ({refusal}), and the meeting's recordings could not be read: {error}",
-                    meeting_id=self.meeting_id,
-                ) from error
-            if found is not None:
-                # Without a name to tell, it is this task's own only if one of its starts may have had an effect.
-                may_be_own = (unknown is not None or status == 200) and self.finder.may_be_own(found, since)
-                return found, may_be_own or self.finder.own_mark(found) is not None
-        if unknown is not None:
-            raise StartOutcomeUnknownError(
-                f"a start got no clear answer ({unknown.__cause__}), and a second one was refused ({refusal})",
-                meeting_id=self.meeting_id,
-            ) from refusal
-        self.spec.save_checkpoint(None)
-        raise refusal
-
-    def _marks_of_try(self) -> set[str]:
-        return self.spec.marks.of_same_try(self.spec.marks.serial(0), self.spec.marks.generation)
+            sender.raise_if_final()
+            since = time_before(self.finder.server_now)
 
     # Rivals
 

@@ -128,7 +128,6 @@ class Finder:
     meeting_id: str
     marks: Marks
     is_tracks: bool = False
-    allows_several: bool = False
     is_marked: bool = True
     names_show_mark: bool | None = None
     prefix: str | None = None
@@ -222,6 +221,7 @@ class Finder:
         seconds: float,
         *,
         accepts_others: bool = False,
+        accepts_marked: bool = False,
         longest_pause: float = 5.0,
     ) -> Flow[Recording | None]:
         """Read the meeting's recordings again and again, until the recording of a start shows up.
@@ -229,7 +229,8 @@ class Finder:
         :param wanted: the marks that the start may have
         :param since: the server's time just before the start
         :param seconds: how long to search; once in any case
-        :param accepts_others: whether a recording that somebody else started is returned, too
+        :param accepts_others: whether an active recording that somebody else started is returned, too
+        :param accepts_marked: whether an active recording with any other mark of this task is returned, too
         :param longest_pause: seconds between two requests at most
         :raises RealtimeKitError: when the recordings could not be read in the end
         """
@@ -244,11 +245,17 @@ class Finder:
                 raise
             except RealtimeKitError as error:
                 failure = error
-            found = self._choose(rows, wanted, accepts_others=accepts_others)
-            if found is not None:
-                return found
+            found = [row for row in rows if self.own_mark(row) in wanted]
+            if accepts_marked:
+                found += [row for row in rows if row.is_active and self.own_mark(row)]
+            if not found and accepts_others:
+                found = [row for row in rows if self.is_usable(row)]
+            if found:
+                return min(found, key=lambda row: (not row.is_active, by_invocation(row)))
             now = time.monotonic()
-            unnamed = min((row for row in rows if self.may_be_own(row, since)), key=by_invocation, default=None)
+            candidates = [row for row in rows if self.may_be_own(row, since)]
+            # Of several nobody can say which one it is. Then none is this task's own, so that it stops none.
+            unnamed = candidates[0] if len(candidates) == 1 else None
             unnamed_since = None if unnamed is None else unnamed_since or now
             # The name may be shown later than the recording.
             is_patient = self.is_marked and not self.is_tracks and self.names_show_mark is not False
@@ -264,25 +271,13 @@ class Finder:
 
     def _fetch_rows(self, wanted: Collection[str], since: pendulum.DateTime) -> Flow[list[Recording]]:
         active = yield from self.fetch_active()
-        if (
-            active is not None
-            and not self.allows_several
-            and self.is_usable(active)
-            and self.own_mark(active) in wanted
-        ):
-            # As a rule one request finds it: a composite recording is the only active one of its meeting.
+        if active is not None and self.is_usable(active) and self.own_mark(active) in wanted:
+            # As a rule one request finds it.
             return [active]
         rows = yield from self.list_since(since)
         if active is not None and all(row.id != active.id for row in rows):
             rows.append(active)
         return [row for row in rows if row.meeting_id in (None, self.meeting_id)]
-
-    def _choose(self, rows: list[Recording], wanted: Collection[str], *, accepts_others: bool) -> Recording | None:
-        own = [row for row in rows if self.own_mark(row) in wanted]
-        if own:
-            return min(own, key=lambda row: (not row.is_active, by_invocation(row)))
-        others = [row for row in rows if accepts_others and self.is_usable(row)]
-        return min(others, key=by_invocation, default=None)
 
 
 def by_invocation(row: Recording) -> tuple[pendulum.DateTime, str]:

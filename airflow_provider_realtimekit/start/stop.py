@@ -91,9 +91,9 @@ def stop_started(
     """
     if checkpoint.recording_id is not None:
         return (yield from stop_and_confirm(finder.api, checkpoint.recording_id, stop_seconds))
-    marks = finder.marks.generations
+    wanted = finder.marks.of_same_try(checkpoint.serial, checkpoint.generation)
     since = parse_timestamp(checkpoint.since)
-    found = yield from finder.search(marks, since, seconds, longest_pause=_KILL_PAUSE)
+    found = yield from finder.search(wanted, since, seconds, accepts_marked=True, longest_pause=_KILL_PAUSE)
     if found is None or not found.is_active:
         return found
     return (yield from stop_and_confirm(finder.api, found.id, stop_seconds))
