@@ -56,7 +56,7 @@ class RealtimeKitStartRecordingOperator(_StartOperator):
     :param meeting_id: the meeting to record
     :param max_seconds: seconds after which the recording ends, 60 to 86400 (the server's default: 86400)
     :param allow_multiple_recordings: whether to start also while the meeting is being recorded (default: no)
-    :param file_name_prefix: beginning of the file's name
+    :param file_name_prefix: beginning of the file's name; the mark of the task follows it, see ``mark_name``
     :param url: a web page of your own to record instead of the meeting's
     :param audio_config: ``codec`` (MP3, AAC), ``channel`` (mono, stereo), ``export_file``
     :param video_config: ``codec`` (H264, VP8, VP9), ``width``, ``height``, ``export_file``, ``watermark``
@@ -128,7 +128,8 @@ class RealtimeKitStartTrackRecordingOperator(_StartOperator):
     Returns the recording as plain JSON, ``id`` first. All arguments of the recording are templated.
 
     :param meeting_id: the meeting to record; somebody must be in it
-    :param layers: for each layer's name, ``{file_name_prefix, media_kind, outputs[{type, storage_config}]}``
+    :param layers: for each layer's name, ``{file_name_prefix, media_kind, outputs[{type, storage_config}]}``; the mark
+        of the task follows each prefix, see ``mark_name``. Without layers nothing is marked
     :param user_ids: only the tracks of these participants, 100 at most
     :param max_seconds: seconds after which the recording ends, 60 to 86400
     :param extra_fields: fields of the body that this package does not know, sent unchecked

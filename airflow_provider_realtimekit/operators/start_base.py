@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
+from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.exceptions import (
     RecordingFailedError,
     RecordingStuckError,
@@ -59,7 +61,7 @@ class OwningOperator(WaitingOperator):
         that recording, ``fail`` raises a :class:`~.exceptions.RecordingActiveError`
     :param stop_on_kill: whether the recording is stopped as the table says (default: with ``wait_for_completion``)
     :param stop_reused: whether a recording that somebody else started is stopped, too (default: no)
-    :param mark_name: whether the file's name gets a mark behind ``file_name_prefix``, such as ``rtk-4nqz0c7k2m``, by
+    :param mark_name: whether the file's name gets a mark behind ``file_name_prefix``, such as ``rtk-4nqz3c7k2m``, by
         which the task recognises its recording after a lost answer (default: yes). Without it, time and kind decide
     """
 
@@ -207,25 +209,25 @@ class OwningOperator(WaitingOperator):
         """Return a checkpoint that names only the marks of this task, for Airflow before 3.3, which stores none."""
         if not self.mark_name:
             return None
-        from datetime import UTC, datetime
-
         from airflow_provider_realtimekit.start.checkpoint import Checkpoint
 
-        # Only a name shows that it is this task's: any time will do.
-        now = datetime.now(UTC).isoformat()
-        return Checkpoint(self.meeting_id, now, store.generation, is_marked=True, names_show_mark=True)
+        # So long ago that no time fits: only a mark shows that a recording is this task's.
+        since = datetime.now(UTC) - timedelta(seconds=LONGEST_RECORDING_SECONDS)
+        return Checkpoint(self.meeting_id, since.isoformat(), store.generation, is_marked=True, names_show_mark=True)
 
     def _abandon(self, store: CheckpointStore, reason: str, *, checkpoint: Checkpoint | None = None) -> None:
         """Stop the recording, and save that no later try may use it."""
         checkpoint = checkpoint or store.current
         if checkpoint is None or not self._may_stop(checkpoint):
             return
-        is_stopped = checkpoint is store.checkpoint and checkpoint.is_abandoned and not store.is_ended_by_person
-        if is_stopped or (checkpoint.is_abandoned and checkpoint.recording_id is not None):
+        is_own = checkpoint is store.checkpoint
+        if is_own and checkpoint.is_abandoned and checkpoint.recording_id is not None:
             return
+        # Of another try's start nothing more is known than what one search shows.
+        seconds = store.seconds_in_doubt if is_own else 0.0
         # Saved first: if the process dies in between, the next try stops the recording.
         store.save(replace(checkpoint, is_abandoned=True))
-        self._stop(store, checkpoint, self.hook, reason)
+        self._stop(store, checkpoint, self.hook, reason, search_seconds=seconds)
 
     def _stop_if_ended_by_person(self) -> None:
         """Stop the recording if a person ended the task; runs on a thread while the main thread stands still."""
@@ -253,7 +255,8 @@ class OwningOperator(WaitingOperator):
         # Not the task's own hook: the main thread was interrupted in the middle of using it.
         with RealtimeKitHook(self.realtimekit_conn_id, self.app_id, policy=KILL_POLICY) as hook:
             left = KILL_SECONDS - (time.monotonic() - began)
-            self._stop(store, checkpoint, hook, f"the state of the task is {state.name}", seconds=left)
+            reason = f"the state of the task is {state.name}"
+            self._stop(store, checkpoint, hook, reason, search_seconds=left, stop_seconds=left)
 
     def _stop(
         self,
@@ -262,21 +265,20 @@ class OwningOperator(WaitingOperator):
         hook: RealtimeKitHook,
         reason: str,
         *,
-        seconds: float | None = None,
+        search_seconds: float = 0.0,
+        stop_seconds: float | None = None,
     ) -> None:
         """Stop the recording of a checkpoint.
 
-        :param seconds: how long to search, and to try to stop it (default: as long as the service may take)
+        :param search_seconds: how long to search it if its id is not known (default: once)
+        :param stop_seconds: how long to try to stop it (default: as long as the service may take)
         """
         from airflow_provider_realtimekit.start.stop import stop_started
 
         try:
             client = hook.get_conn()
             finder = self._finder(store, client.api, checkpoint)
-            in_doubt = store.seconds_in_doubt if checkpoint is store.checkpoint else 0.0
-            recording = client.run(
-                stop_started(finder, checkpoint, in_doubt if seconds is None else seconds, stop_seconds=seconds)
-            )
+            recording = client.run(stop_started(finder, checkpoint, search_seconds, stop_seconds))
         except Exception:
             self.log.exception(
                 "Recording %s of meeting %s could not be stopped and may still run: stop it by hand",

@@ -4,9 +4,9 @@
 what is known          what is done when the recording is not wanted any more
 =====================  ================================================================================
 its id                 it is stopped, until a ``GET`` says that it is not active
-only marks of starts   the meeting's recordings are read until one with such a mark shows up, as long as
-                       the caller has time; all that are active are stopped
-no mark, no name       the one recording that time, kind and reason allow is stopped, and none otherwise
+the mark of its start  the meeting's recordings are read until one with this mark, or an active one with another
+                       mark of the task, shows up, for as long as the caller has time; it is stopped
+no mark, no name       the one recording that time, kind and reason allow is stopped; of several, none
 nothing was started    nothing
 =====================  ================================================================================
 """

@@ -26,6 +26,7 @@ from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOper
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.start import on_kill
 from airflow_provider_realtimekit.start.checkpoint import STATE_KEY, CheckpointStore
+from airflow_provider_realtimekit.start.search import Finder, Marks
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from tests.support.start import checkpoint_in, running, started
 from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
@@ -132,6 +133,31 @@ def test_execution_timeout_on_a_worker_stops_the_recording(
     task.on_kill()  # Airflow calls it after that
     assert running(quick) == []
     assert quick.ledger.count("action") == 1
+
+
+def test_execution_timeout_while_a_start_is_in_doubt_stops_what_it_starts_later(
+    quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick.faults.add(operation="start", count=1, when="before", status=502)
+    search = Finder.search
+    marks = Marks(("dag", "run", "task", "-1"))
+
+    def take_effect() -> None:
+        with RealtimeKitHook() as hook:
+            hook.start_recording(meeting_id="m", file_name_prefix=marks.make(marks.serial(0)))
+
+    def run_out_of_time(*_: Any, **__: Any) -> Any:
+        monkeypatch.setattr(Finder, "search", search)
+        when(lambda: quick.ledger.count("active") >= 3, take_effect)
+        raise AirflowTaskTimeout
+
+    monkeypatch.setattr(Finder, "search", run_out_of_time)
+    store = StateStore()
+    with pytest.raises(AirflowTaskTimeout):
+        run(store)
+    assert len(started(quick)) == 1
+    assert running(quick) == []
+    assert checkpoint_in(store).is_abandoned
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
