@@ -26,6 +26,7 @@ from airflow_provider_realtimekit.exceptions import (
 )
 from airflow_provider_realtimekit.extra_links import RealtimeKitAppLink
 from airflow_provider_realtimekit.operators.base import (
+    KILL_SECONDS,
     default_deferrable,
     defer,
     log_status_history,
@@ -133,17 +134,18 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
 
     def _stop_if_ended_by_person(self) -> None:
         from airflow_provider_realtimekit.hooks import RealtimeKitHook
-        from airflow_provider_realtimekit.start.on_kill import read_task_state
+        from airflow_provider_realtimekit.start.on_kill import KILL_POLICY, read_known_task_state
         from airflow_provider_realtimekit.start.stop import stop_and_confirm
 
-        state = read_task_state(self._ti)
+        state = read_known_task_state(self._ti)
         if not state.is_ended_by_person:
             self.log.info("Recording %s is not stopped: the state of the task is %s", self.recording_id, state.name)
             return
         try:
             # Not the hook of the wait: the main thread was interrupted in the middle of using it.
-            with RealtimeKitHook(self.realtimekit_conn_id, self.app_id) as hook:
-                recording = hook.get_conn().run(stop_and_confirm(hook.get_conn().api, str(self.recording_id)))
+            with RealtimeKitHook(self.realtimekit_conn_id, self.app_id, policy=KILL_POLICY) as hook:
+                client = hook.get_conn()
+                recording = client.run(stop_and_confirm(client.api, str(self.recording_id), KILL_SECONDS))
         except Exception:
             self.log.exception(
                 "Recording %s could not be stopped and may still run: stop it by hand", self.recording_id

@@ -93,6 +93,8 @@ def make_environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "NO_PROXY": "*",
         "no_proxy": "*",
         "PYTHONUNBUFFERED": "1",
+        # The emulator shows a recording at once: a start need not wait for views that lag.
+        "REALTIMEKIT_RIVAL_SECONDS": "0.2",
     }
     if sys.platform == "darwin":
         own["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] = "YES"

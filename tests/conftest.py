@@ -67,6 +67,15 @@ def _fresh_quota() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local RealtimeKit needs no minute to act, and shows at once what is: no test waits as long as a task does."""
+    from airflow_provider_realtimekit.start import bounds
+
+    short = bounds.Bounds(doubt=0.9, view_lag=0.3, rivals=0.02, stop=2.0)
+    monkeypatch.setattr(bounds, "BOUNDS", short)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_left_to_watch() -> Iterator[None]:
     yield
     from tests.support.tasks import stop_watching

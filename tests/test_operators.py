@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -149,6 +150,13 @@ def test_durations_are_checked_when_the_dag_is_parsed(name: str) -> None:
         START(task_id="start", meeting_id="m", **{name: 0})
 
 
+@pytest.mark.parametrize("name", ["poll_interval", "timeout", "invoked_timeout"])
+@pytest.mark.parametrize("value", [float("inf"), timedelta.max, 1e12])
+def test_a_duration_of_more_than_a_year_is_refused_when_the_dag_is_read(name: str, value: Any) -> None:
+    with pytest.raises(RealtimeKitInputError, match=f"{name}=.* is not allowed: must be a year at most"):
+        START(task_id="start", meeting_id="m", **{name: value})
+
+
 def test_a_wait_that_cannot_be_stored_as_json_fails_before_the_start(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +278,7 @@ def test_unknown_recordings_and_refused_tokens_raise_different_errors(emulator: 
 @pytest.mark.parametrize("operator", [START, TRACKS, PAUSE, RESUME, STOP])
 def test_every_argument_that_may_be_computed_is_templated(operator: Any) -> None:
     fixed = {"self", "kwargs", "wait_for_completion", "deferrable", "poll_interval", "timeout", "invoked_timeout"}
-    fixed |= {"stop_on_kill", "stop_reused"}
+    fixed |= {"stop_on_kill", "stop_reused", "mark_name"}
     arguments = {
         name
         for kind in operator.__mro__

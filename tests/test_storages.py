@@ -262,7 +262,7 @@ def test_two_storages_are_refused(emulator: EmulatorServer, monkeypatch: pytest.
     ended = start(storage_bucket="b", storage_config=own)
     assert "storage_config and storage_conn_id are both given" in str(ended.error)
     layers = {"default": {"outputs": [{"type": "STORAGE_CONFIG", "storage_config": own}]}}
-    ended = start(RealtimeKitStartTrackRecordingOperator, storage_bucket="b", layers=layers)
+    ended = start(RealtimeKitStartTrackRecordingOperator, storage_bucket="b", layers=layers, mark_name=False)
     assert "a storage_config in layer 'default' and storage_conn_id are both given" in str(ended.error)
     assert emulator.ledger.count() == 0
 
@@ -300,7 +300,7 @@ def test_the_layers_of_tracks_get_the_storage(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, layers: Any, expected: dict[str, Any]
 ) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
-    ended = start(RealtimeKitStartTrackRecordingOperator, storage_bucket="b", layers=layers)
+    ended = start(RealtimeKitStartTrackRecordingOperator, storage_bucket="b", layers=layers, mark_name=False)
     assert ended.state == "success", ended.error
     assert only_recording(emulator).config["layers"] == expected
 
@@ -318,7 +318,7 @@ def test_layers_without_an_output_for_the_storage_are_refused(
     emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch, layers: Any, message: str
 ) -> None:
     connect(monkeypatch, "aws", {"region_name": "r"}, **KEYS)
-    ended = start(RealtimeKitStartTrackRecordingOperator, storage_bucket="b", layers=layers)
+    ended = start(RealtimeKitStartTrackRecordingOperator, storage_bucket="b", layers=layers, mark_name=False)
     assert isinstance(ended.error, RealtimeKitInputError)
     assert message in str(ended.error)
     assert emulator.ledger.count() == 0

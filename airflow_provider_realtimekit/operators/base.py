@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 # Airflow ends a deferral this long after the trigger's own deadline. The trigger should be first, because its event
 # has the status of the recording.
 BACKSTOP = timedelta(minutes=2)
-# Airflow kills a task's process 5 seconds after SIGTERM.
-_KILL_SECONDS = 4.0
+# Airflow kills a task's process 5 seconds after it asked the process to end.
+KILL_SECONDS = 4.0
+_LONGEST_SECONDS = 365 * 86_400
 
 
 class RealtimeKitOperator(BaseOperator):
@@ -169,13 +170,16 @@ def default_deferrable() -> bool:
 def seconds(name: str, value: float | timedelta) -> float:
     """Return a duration in seconds.
 
-    :raises RealtimeKitInputError: when it is not a number above zero
+    :raises RealtimeKitInputError: when it is not a number above zero, or is more than a year
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
         raise RealtimeKitInputError(
             f"{name}={value!r} is not allowed: must be a number of seconds above 0, or a timedelta"
         )
+    # Airflow stores the end of a deferral as a date. One that no date can hold would fail only after the start.
+    if number > _LONGEST_SECONDS:
+        raise RealtimeKitInputError(f"{name}={value!r} is not allowed: must be a year at most (31536000 seconds)")
     return float(number)
 
 
@@ -244,4 +248,4 @@ def run_before_exit(act: Callable[[], None]) -> None:
     # On a thread, because the signal interrupted the main thread, which may hold any lock, such as that of an import.
     thread = threading.Thread(target=act, name="realtimekit-on-kill", daemon=True)
     thread.start()
-    thread.join(_KILL_SECONDS)
+    thread.join(KILL_SECONDS)

@@ -56,7 +56,7 @@ class RealtimeKitStartRecordingOperator(_StartOperator):
     :param meeting_id: the meeting to record
     :param max_seconds: seconds after which the recording ends, 60 to 86400 (the server's default: 86400)
     :param allow_multiple_recordings: whether to start also while the meeting is being recorded (default: no)
-    :param file_name_prefix: beginning of the file's name
+    :param file_name_prefix: beginning of the file's name; the mark of the task follows it, see ``mark_name``
     :param url: a web page of your own to record instead of the meeting's
     :param audio_config: ``codec`` (MP3, AAC), ``channel`` (mono, stereo), ``export_file``
     :param video_config: ``codec`` (H264, VP8, VP9), ``width``, ``height``, ``export_file``, ``watermark``
@@ -128,7 +128,8 @@ class RealtimeKitStartTrackRecordingOperator(_StartOperator):
     Returns the recording as plain JSON, ``id`` first. All arguments of the recording are templated.
 
     :param meeting_id: the meeting to record; somebody must be in it
-    :param layers: for each layer's name, ``{file_name_prefix, media_kind, outputs[{type, storage_config}]}``
+    :param layers: for each layer's name, ``{file_name_prefix, media_kind, outputs[{type, storage_config}]}``; the mark
+        of the task follows each prefix, see ``mark_name``. Without layers nothing is marked
     :param user_ids: only the tracks of these participants, 100 at most
     :param max_seconds: seconds after which the recording ends, 60 to 86400
     :param extra_fields: fields of the body that this package does not know, sent unchecked
@@ -174,7 +175,7 @@ def add_storage(arguments: Mapping[str, Any], storage: Mapping[str, Any]) -> dic
     """
     if "layers" not in arguments:
         if arguments.get("storage_config"):
-            raise RealtimeKitInputError("storage_config and storage_conn_id are both given: give one of the two")
+            raise RealtimeKitInputError("storage_config and storage_conn_id are both given: set exactly one of them")
         return {**arguments, "storage_config": storage}
     from airflow_provider_realtimekit.redaction import parse_json_object
 
@@ -199,7 +200,7 @@ def _add_to_layer(name: str, layer: Mapping[str, Any], storage: Mapping[str, Any
         is_storage = isinstance(output, Mapping) and output.get("type") == "STORAGE_CONFIG"
         if is_storage and output.get("storage_config"):
             raise RealtimeKitInputError(
-                f"a storage_config in layer {name!r} and storage_conn_id are both given: give one of the two"
+                f"a storage_config in layer {name!r} and storage_conn_id are both given: set exactly one of them"
             )
         filled.append({**output, "storage_config": storage} if is_storage else output)
     return {**layer, "outputs": filled}

@@ -1,79 +1,76 @@
 """Starts a recording exactly once, although the API has no idempotency key. Flows without I/O.
 
-1. *Resume.* The recording of an earlier try is used again, unless it ended in ERRORED or was abandoned.
-2. *Reuse.* If the meeting is being recorded, that recording is used, or refused, as ``if_active`` says.
-3. *Start.* A checkpoint is saved, and one start is sent. If its answer is not clear, the meeting's recordings are read
-   for as long as the start may still take effect (*reconcile*). Only if none shows up is the start sent once more.
-4. *Resolve duplicates.* If two tasks started at the same time, the recording that was invoked first stays, and the
-   other one is stopped.
+What a try does first, by what an earlier try has stored:
 
-The checkpoint (see :mod:`.checkpoint`) is saved before the start is sent, and again once the recording's id is known.
-The last part of the class finds the recording of a start among those of its meeting.
+=============================================  ===================================================================
+checkpoint of an earlier try                   what is done
+=============================================  ===================================================================
+none                                           start (below)
+a recording, same generation                   used again, unless it ended in ERRORED, or ended before a clear
+a recording, another generation, or abandoned  stopped if this task started it; then start
+a start without a recording                    searched by its mark until the doubt is over; found: as the two
+                                               rows above; not found: start
+=============================================  ===================================================================
+
+The start, by what is active in the meeting before it:
+
+=============================================  ===================================================================
+active                                         what is done
+=============================================  ===================================================================
+nothing, or another kind, or one that ended    the checkpoint is saved, and the start is sent
+a recording with a mark of this generation     used: it is this task's own
+a recording with a mark of another one         stopped, if the task stops its recordings; then the start is sent
+somebody else's                                used or refused, as ``if_active`` says (not where several are allowed)
+=============================================  ===================================================================
+
+What the start is answered with stands in :mod:`.send`.
+
+*Rivals*: if another task started at the same moment, the recording that was invoked first stays (with equal times: the
+lower id), and each task stops its own if it is not the first. The second check, some seconds later, sees what
+lagging views hid.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import httpx
 import pendulum
 
 from airflow_provider_realtimekit.api.flow import Flow
-from airflow_provider_realtimekit.api.recordings import CLOCK_SLACK, DATE_SLACK, RecordingsAPI
+from airflow_provider_realtimekit.api.recordings import RecordingsAPI
 from airflow_provider_realtimekit.defaults import LONGEST_RECORDING_SECONDS
 from airflow_provider_realtimekit.exceptions import (
-    RealtimeKitAPIError,
-    RealtimeKitAuthError,
-    RealtimeKitConnectionError,
     RealtimeKitError,
     RealtimeKitInputError,
     RealtimeKitNotFoundError,
-    RealtimeKitRateLimitError,
     RealtimeKitRouteError,
     RecordingActiveError,
-    StartOutcomeUnknownError,
 )
 from airflow_provider_realtimekit.models import Recording, RecordingStatus
 from airflow_provider_realtimekit.models.base import parse_timestamp
 from airflow_provider_realtimekit.models.requests import StartRecordingRequest, StartTrackRecordingRequest
+from airflow_provider_realtimekit.start import bounds
 from airflow_provider_realtimekit.start.checkpoint import Checkpoint
-from airflow_provider_realtimekit.start.stop import FIRST_PAUSE, LONGEST_PAUSE, stop_and_confirm
+from airflow_provider_realtimekit.start.search import (
+    Finder,
+    Owner,
+    StartRequest,
+    by_invocation,
+    can_be_marked,
+    time_before,
+)
+from airflow_provider_realtimekit.start.send import Sender, StartSpec
+from airflow_provider_realtimekit.start.stop import stop_and_confirm
 
 IF_ACTIVE = ("reuse", "fail")
-# Seconds until a start that was answered, with an error, has taken effect if it ever does: the server is done with it.
-_ANSWERED_START_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class StartSpec:
-    """What is to be recorded, and how.
-
-    :param arguments: those of :meth:`.RecordingsAPI.start_recording`, or of ``start_track_recording``
-    :param is_tracks: whether the participants' tracks are recorded (default: a composite recording)
-    :param if_active: ``reuse`` (default) uses a recording that somebody else started; ``fail`` raises
-    :param replaces_earlier: whether the recording of an earlier generation is stopped and another one started
-        (default: it is used again while it is active)
-    :param generation: see :class:`~.checkpoint.Checkpoint`
-    :param save_checkpoint: stores what the next try must know; ``None`` means that nothing was started
-    :param log: writes a line to the task's log
-    """
-
-    arguments: Mapping[str, Any]
-    is_tracks: bool = False
-    if_active: str = "reuse"
-    replaces_earlier: bool = False
-    generation: int = 0
-    save_checkpoint: Callable[[Checkpoint | None], None] = lambda _: None
-    log: Callable[[str], None] = lambda _: None
 
 
 def ensure_recording(api: RecordingsAPI, /, *, if_active: str = "reuse", **arguments: Any) -> Flow[Recording]:
     """Record a meeting once: return its active recording, or start one (``POST …/recordings``).
 
-    When a start gets no clear answer, the meeting's recordings are read to see whether it took effect.
+    When a start gets no clear answer, the meeting's recordings are read to see whether it took effect. The name of the
+    file gets a mark behind ``file_name_prefix``, by which the recording is recognised.
 
     :param if_active: ``reuse`` (default) returns a recording that is active already; ``fail`` raises
     :param arguments: those of :meth:`~.api.RecordingsAPI.start_recording`
@@ -98,21 +95,6 @@ def ensure_started(api: RecordingsAPI, spec: StartSpec, checkpoint: Checkpoint |
     return (yield from start.reuse_or_start())
 
 
-def stop_started(api: RecordingsAPI, spec: StartSpec, checkpoint: Checkpoint) -> Flow[Recording | None]:
-    """Stop the recording that a task started; return ``None`` if no such recording is found.
-
-    :param spec: the start, by which the recording is looked up if the checkpoint does not have its id
-    """
-    recording_id = checkpoint.recording_id
-    if recording_id is None:
-        start = _Start(api, spec)
-        found = yield from start.find_interrupted(checkpoint, start.max_seconds)
-        if found is None:
-            return None
-        recording_id = found.id
-    return (yield from stop_and_confirm(api, recording_id))
-
-
 class _Start:
     """One start: what the steps share, and the steps."""
 
@@ -120,48 +102,76 @@ class _Start:
         if spec.if_active not in IF_ACTIVE:
             raise RealtimeKitInputError(f"if_active={spec.if_active!r} is not allowed: must be one of {IF_ACTIVE}")
         model = StartTrackRecordingRequest if spec.is_tracks else StartRecordingRequest
-        self.request: StartTrackRecordingRequest | StartRecordingRequest = model.checked(**spec.arguments)
+        self.request: StartRequest = model.checked(**spec.arguments)
         self.meeting_id = self.request.meeting_id
         self.allows_several = bool(getattr(self.request, "allow_multiple_recordings", False))
         self.api = api
         self.spec = spec
-        # Seconds after which a start can take no effect any more. A request may take `timeout` seconds, and the server
-        # may go on with it for as long again when nobody waits for the answer.
-        self.max_seconds = 2 * api.timeout
+        video = getattr(self.request, "video_config", None)
+        self.finder = Finder(
+            api,
+            self.meeting_id,
+            spec.marks,
+            is_tracks=spec.is_tracks,
+            is_marked=spec.is_marked and can_be_marked(self.request),
+            prefix=getattr(self.request, "file_name_prefix", None),
+            is_webm=video is not None and video.codec in ("VP8", "VP9"),
+        )
+        # The marks of a try whose recording is not wanted any more. It may show up late.
+        self.abandoned_marks: set[str] = set()
 
-    # Step 1: resume
+    # An earlier try
 
     def resume(self, checkpoint: Checkpoint) -> Flow[Recording | None]:
         """Return the recording of an earlier try, if it is what is asked for now; stop it if it is abandoned."""
-        if checkpoint.recording_id is None:
-            found = yield from self._reconcile_earlier(checkpoint)
+        self.finder.names_show_mark = checkpoint.names_show_mark
+        if checkpoint.is_start_pending:
+            if checkpoint.is_abandoned:
+                self.abandoned_marks = self.spec.marks.of_same_try(checkpoint.serial, checkpoint.generation)
+            found = yield from self._find_pending(checkpoint)
             if found is None:
                 return None
             checkpoint = found
-        is_same_generation = checkpoint.generation == self.spec.generation
+        is_same_generation = checkpoint.generation == self.spec.marks.generation
         is_replaced = self.spec.replaces_earlier and not is_same_generation
         if checkpoint.meeting_id != self.meeting_id or checkpoint.is_abandoned or is_replaced:
             yield from self._stop_earlier(checkpoint)
             return None
         recording = yield from self._get_or_none(str(checkpoint.recording_id))
-        if recording is None:
-            return None
-        # A retry returns also what has finished by now. After a clear, the meeting is to be recorded again.
-        is_usable = recording.status != RecordingStatus.ERRORED if is_same_generation else recording.is_active
-        if not is_usable:
+        if recording is None or not self._is_resumable(recording, checkpoint):
             return None
         self.spec.log(f"An earlier try started recording {recording.id}, which is {recording.status}: it is used again")
-        self.spec.save_checkpoint(replace(checkpoint, generation=self.spec.generation))
+        self.spec.save_checkpoint(
+            replace(checkpoint, generation=self.spec.marks.generation, clear_number=self.spec.clear_number)
+        )
         return recording
 
-    def _reconcile_earlier(self, checkpoint: Checkpoint) -> Flow[Checkpoint | None]:
-        """Find out whether the start of a try that died took effect; return the checkpoint with the recording's id."""
+    def _is_resumable(self, recording: Recording, checkpoint: Checkpoint) -> bool:
+        """Whether the recording of an earlier try is used again."""
+        before, now = checkpoint.clear_number, self.spec.clear_number
+        # This number also grows when another task of the run is cleared. Then an active recording is used again.
+        may_be_cleared = before is not None and now is not None and now > before
+        if checkpoint.generation != self.spec.marks.generation or may_be_cleared:
+            # After a clear, the meeting is to be recorded again.
+            return recording.is_active
+        # A retry returns also what has finished by now.
+        return recording.status != RecordingStatus.ERRORED
+
+    def _find_pending(self, checkpoint: Checkpoint) -> Flow[Checkpoint | None]:
+        """Find the recording of a start whose try ended before its id was known."""
         if checkpoint.meeting_id != self.meeting_id:
             return None
-        elapsed = (pendulum.now("UTC") - parse_timestamp(checkpoint.since)).total_seconds()
-        # `since` is the server's time. If its clock is ahead of ours, `elapsed` is negative: hence the upper limit.
-        seconds = min(max(0.0, self.max_seconds - elapsed), self.max_seconds)
-        recording = yield from self.find_interrupted(checkpoint, seconds)
+        since = parse_timestamp(checkpoint.since)
+        yield from self.finder.fetch_active()
+        seconds = bounds.BOUNDS.doubt
+        if (now := self.finder.server_now) is not None:
+            # A start that the quota held back was sent later than `since` says.
+            left = seconds - (now - since).total_seconds()
+            seconds = min(seconds, max(left, bounds.BOUNDS.view_lag))
+        wanted = self.spec.marks.of_same_try(checkpoint.serial, checkpoint.generation)
+        # The arguments may have changed since: what that start carried counts.
+        finder = replace(self.finder, is_marked=checkpoint.is_marked)
+        recording = yield from finder.search(wanted, since, seconds)
         if recording is None:
             return None
         self.spec.log(f"An earlier try was interrupted while it started recording {recording.id}, which was found")
@@ -188,29 +198,51 @@ class _Start:
         except RealtimeKitNotFoundError:
             return None
 
-    # Step 2: reuse
+    # What is active before the start
 
     def reuse_or_start(self) -> Flow[Recording]:
         """Return the meeting's active recording, or start one."""
-        began = pendulum.now("UTC")
-        active, server_time = yield from self.api.get_active_with_time(self.meeting_id)
-        # A time before the start by the server's clock: rather too early than too late.
-        since = server_time - DATE_SLACK if server_time else began - CLOCK_SLACK
-        is_certain = self.spec.is_tracks
-        if active is not None and not self._is_right_kind(active, is_certain=is_certain):
-            # The endpoint names one recording; one of the other kind may be active beside it.
-            active = yield from self._find_active(is_certain=is_certain)
-        if active is not None and not self.allows_several:
-            return self._reuse(active, since)
-        # From here on the next try must know that a start may be under way.
-        self.spec.save_checkpoint(Checkpoint(self.meeting_id, since.isoformat(), self.spec.generation))
-        recording, is_own = yield from self._start_and_reconcile(since)
+        running = yield from self._find_running()
+        since = time_before(self.finder.server_now)
+        if running is None:
+            running, is_own = yield from self._start(since)
+        else:
+            is_own = self.finder.owner_of(running) is Owner.THIS_TASK
         if not is_own:
-            return self._reuse(recording, since)
-        self._save_id(recording, since, is_owned=True)
-        if self.allows_several:
-            return recording
-        return (yield from self._resolve_duplicate(recording, since))
+            return self._reuse(running, since)
+        return (yield from self._resolve_rivals(self._save_own(running, since), since))
+
+    def _find_running(self) -> Flow[Recording | None]:
+        """Return the meeting's active recording that is used instead of a start; stop what is not wanted any more."""
+        is_certain = self.spec.is_tracks
+        active = yield from self.finder.fetch_active()
+        is_first_try = self.spec.marks.try_number == 1
+        if active is None and is_first_try:
+            return None
+        rows = [] if active is None else [active]
+        # The endpoint names one recording; one of the other kind, or one of this task, may be active beside it.
+        if not is_first_try or active is None or not self.finder.is_usable(active, is_certain=is_certain):
+            since = pendulum.now("UTC").subtract(seconds=LONGEST_RECORDING_SECONDS)
+            listed = yield from self.finder.list_since(since)
+            rows += [row for row in listed if active is None or row.id != active.id]
+        rows = [row for row in rows if self.finder.is_usable(row, is_certain=is_certain)]
+        wanted = []
+        for row in rows:
+            if self._is_unwanted(row):
+                self.spec.log(f"Recording {row.id} belongs to an earlier run of this task: it is stopped")
+                yield from stop_and_confirm(self.api, row.id)
+            elif self.finder.owner_of(row) is Owner.THIS_TASK:
+                return row
+            else:
+                wanted.append(row)
+        return None if self.allows_several else next(iter(wanted), None)
+
+    def _is_unwanted(self, row: Recording) -> bool:
+        """Whether a recording has the mark of an earlier run of the task, which is to be stopped."""
+        mark, generation = self.finder.own_mark(row), self.finder.generation_of(row)
+        if mark is None:
+            return False
+        return mark in self.abandoned_marks or (self.spec.replaces_earlier and generation != self.spec.marks.generation)
 
     def _reuse(self, recording: Recording, since: pendulum.DateTime) -> Recording:
         """Use a recording that somebody else started, if ``if_active`` allows it."""
@@ -222,179 +254,73 @@ class _Start:
                 recording_id=recording.id,
             )
         self.spec.log(f"Meeting {self.meeting_id} is being recorded already: recording {recording.id} is used")
-        self._save_id(recording, since, is_owned=False)
+        self.spec.save_checkpoint(self.spec.make_checkpoint(self.finder, since, recording_id=recording.id))
         return recording
 
-    def _save_id(self, recording: Recording, since: pendulum.DateTime, *, is_owned: bool) -> None:
-        self.spec.save_checkpoint(
-            Checkpoint(self.meeting_id, since.isoformat(), self.spec.generation, recording.id, is_owned)
-        )
+    def _save_own(self, recording: Recording, since: pendulum.DateTime) -> Recording:
+        if recording.output_file_name and self.finder.own_mark(recording):
+            self.finder.names_show_mark = True
+        checkpoint = self.spec.make_checkpoint(self.finder, since, recording_id=recording.id)
+        self.spec.save_checkpoint(replace(checkpoint, is_owned=True))
+        return recording
 
-    # Step 3: start, and reconcile
+    # The start
 
-    def _start_and_reconcile(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
+    def _start(self, since: pendulum.DateTime) -> Flow[tuple[Recording, bool]]:
         """Send the start, and once more if it had no effect; also return whether the recording is this task's own."""
-        for was_sent_before in (False, True):
-            try:
-                recording = yield from self.api.send_start(self.request)
-                # What a second start answers is not documented: perhaps the recording that is active already.
-                return recording, _is_invoked_between(recording, since - CLOCK_SLACK)
-            except StartOutcomeUnknownError as error:
-                unknown = error
-            except RealtimeKitAPIError as refusal:
-                return (yield from self._explain_refusal(refusal, since, was_sent_before=was_sent_before))
-            # A connection error is the one case in which the server may still be at work.
-            was_answered = not isinstance(unknown.__cause__, RealtimeKitConnectionError)
-            found = yield from self._reconcile(unknown, since, was_answered=was_answered)
-            if found is not None:
-                return found, True
-            # A second start does no harm if the first may take effect late, since the API allows one active recording.
-            # Where several are allowed, the first one must be over.
-            if unknown.accepted or not (was_answered or not self.allows_several):
-                break
-        # It surely had no effect if the API said so itself: then its own error is the better one.
-        cause = unknown.__cause__
-        raise cause if isinstance(cause, RealtimeKitAPIError) and not unknown.accepted else unknown
+        sender = Sender(self.spec, self.request, self.finder, allows_several=self.allows_several)
+        while True:
+            answered = yield from sender.send(since)
+            if answered is not None:
+                return answered
+            # Somebody else may have started one since, or ours may have become visible just now.
+            running = yield from self._find_running()
+            if running is not None:
+                return running, self.finder.owner_of(running) is Owner.THIS_TASK
+            sender.raise_if_final()
+            since = time_before(self.finder.server_now)
 
-    def _reconcile(
-        self, unknown: StartOutcomeUnknownError, since: pendulum.DateTime, *, was_answered: bool
-    ) -> Flow[Recording | None]:
-        """Find out whether a start without a clear answer took effect; return its recording if it did."""
-        seconds = min(_ANSWERED_START_SECONDS, self.api.timeout) if was_answered else self.api.timeout
-        try:
-            recording = yield from self._wait_until_found(since, seconds)
-        except RealtimeKitError as error:
-            raise StartOutcomeUnknownError(
-                f"{unknown}. The meeting's recordings could not be read either: {error}", meeting_id=self.meeting_id
-            ) from error
-        if recording is not None:
-            self.spec.log(f"The start got no clear answer, but took effect: recording {recording.id}")
-        else:
-            self.spec.log(
-                f"The start got no clear answer ({unknown.__cause__}) and had no effect: in {seconds:g} s meeting "
-                f"{self.meeting_id} showed no recording invoked since {since.isoformat()}"
-            )
+    # Rivals
+
+    def _resolve_rivals(self, recording: Recording, since: pendulum.DateTime) -> Flow[Recording]:
+        """Stop this recording, and use the other one, if another task was first in the same meeting."""
+        if self.allows_several:
+            return recording
+        for pause in (0.0, bounds.BOUNDS.rivals):
+            if pause:
+                yield pause
+            try:
+                rows = yield from self.finder.list_since(since)
+                first = yield from self._find_first(recording, rows)
+            except RealtimeKitError as error:
+                self.spec.log(
+                    f"Whether another task recorded the meeting at the same time could not be checked: {error}"
+                )
+                continue
+            if first.id == recording.id:
+                continue
+            self.spec.log(f"Recording {first.id} was started just before {recording.id}: {recording.id} is stopped")
+            yield from stop_and_confirm(self.api, recording.id)
+            if self.finder.owner_of(first) is not Owner.THIS_TASK:
+                return self._reuse(first, since)
+            recording = self._save_own(first, since)
         return recording
 
-    def _explain_refusal(
-        self, refusal: RealtimeKitAPIError, since: pendulum.DateTime, *, was_sent_before: bool
-    ) -> Flow[tuple[Recording, bool]]:
-        """Return the recording that made the API refuse the start; raise the refusal if there is none."""
-        # The token and the quota have nothing to do with the meeting.
-        is_about_meeting = not isinstance(refusal, RealtimeKitAuthError | RealtimeKitRateLimitError)
-        if is_about_meeting and not self.allows_several:
-            active = yield from self._find_active(is_certain=False)
-            if active is not None:
-                # Two refusals may come from a start that took effect: one after a start without a clear answer, and
-                # one with HTTP status 200.
-                may_be_own = was_sent_before or refusal.status == httpx.codes.OK
-                return active, may_be_own and _is_invoked_between(active, since)
-        self.spec.save_checkpoint(None)
-        raise refusal
-
-    # Step 4: resolve duplicates
-
-    def _resolve_duplicate(self, recording: Recording, since: pendulum.DateTime) -> Flow[Recording]:
-        """Stop this recording, and use the other one, if another task was first in the same meeting."""
-        try:
-            own = recording if recording.invoked_time else (yield from self.api.get_recording(recording.id))
-            rows = yield from self._list_invoked_since(since)
-        except RealtimeKitError as error:
-            self.spec.log(f"Whether another task recorded the meeting at the same time could not be checked: {error}")
-            return recording
-        others = [row for row in rows if row.id != own.id and row.is_active and self._is_right_kind(row)]
-        first = min([own, *others], key=_by_invocation)
+    def _find_first(self, recording: Recording, rows: list[Recording]) -> Flow[Recording]:
+        """Return the recording that was invoked first of those that are active; stop others of this task."""
+        own = next((row for row in rows if row.id == recording.id), recording)
+        rivals = []
+        for row in rows:
+            if row.id == own.id or not self.finder.is_usable(row):
+                continue
+            if self._is_unwanted(row) or (self.finder.own_mark(row) and by_invocation(own) < by_invocation(row)):
+                self.spec.log(f"Recording {row.id} comes from another start of this task: it is stopped")
+                yield from stop_and_confirm(self.api, row.id)
+            else:
+                rivals.append(row)
+        first = min([own, *rivals], key=by_invocation)
         if first is own:
             return recording
-        self.spec.log(f"Recording {first.id} was started just before {recording.id}: {recording.id} is stopped")
-        yield from stop_and_confirm(self.api, recording.id)
-        return self._reuse(first, since)
-
-    # Steps 1 and 3: find the recording of the start among those of its meeting
-
-    def _wait_until_found(
-        self, since: pendulum.DateTime, seconds: float, until: pendulum.DateTime | None = None
-    ) -> Flow[Recording | None]:
-        """Ask again and again until the recording of the start shows up; ``None`` if it does not.
-
-        :param since: time at which it was invoked at the earliest
-        :param seconds: how long to ask; the first request is sent in any case
-        :param until: time at which it was invoked at the latest (default: any)
-        """
-        deadline = time.monotonic() + seconds
-        pause = min(FIRST_PAUSE, seconds / 4)
-        while True:
-            recording = yield from self._find(since, until)
-            if recording is not None or time.monotonic() >= deadline:
-                return recording
-            yield min(pause, max(0.0, deadline - time.monotonic()))
-            pause = min(LONGEST_PAUSE, 2 * pause)
-
-    def _find(self, since: pendulum.DateTime, until: pendulum.DateTime | None) -> Flow[Recording | None]:
-        if not self.spec.is_tracks and not self.allows_several:
-            # As a rule one request finds it: a composite recording is the only active one of its meeting.
-            active = yield from self.api.get_active_recording(self.meeting_id)
-            if active is not None and _is_invoked_between(active, since, until) and self._is_right_kind(active):
-                return active
-        # Only a composite recording has the prefix in its name. For tracks it is in the names of the layers' files.
-        prefix = getattr(self.request, "file_name_prefix", None)
-        candidates = [
-            row
-            for row in (yield from self._list_invoked_since(since))
-            if _is_invoked_between(row, since, until)
-            and (not prefix or row.output_file_name is None or row.output_file_name.startswith(prefix))
-            and self._is_right_kind(row)
-        ]
-        return min(candidates, key=_by_invocation, default=None)
-
-    def find_interrupted(self, checkpoint: Checkpoint, seconds: float) -> Flow[Recording | None]:
-        """Find the recording of a start that was interrupted before the recording's id was known.
-
-        :param seconds: how long to ask
-        """
-        since = parse_timestamp(checkpoint.since)
-        # Whatever was invoked later is somebody else's: one meeting id may be used for many meetings.
-        until = since + CLOCK_SLACK + pendulum.duration(seconds=self.max_seconds)
-        return (yield from self._wait_until_found(since, seconds, until))
-
-    def _find_active(self, *, is_certain: bool) -> Flow[Recording | None]:
-        """Find an active recording of the right kind.
-
-        :param is_certain: see :meth:`_is_right_kind`
-        """
-        since = pendulum.now("UTC").subtract(seconds=LONGEST_RECORDING_SECONDS)
-        rows = yield from self._list_invoked_since(since)
-        return next((row for row in rows if row.is_active and self._is_right_kind(row, is_certain=is_certain)), None)
-
-    def _list_invoked_since(self, since: pendulum.DateTime) -> Flow[list[Recording]]:
-        """Return the meeting's recordings that were invoked at or after a time."""
-        walk = self.api.list_recordings(meeting_id=self.meeting_id, start_time=since - CLOCK_SLACK)
-        rows: list[Recording] = []
-        while not walk.is_done:
-            rows += [row for row in walk.accept((yield from walk.next_page())) if _is_invoked_between(row, since)]
-        return rows
-
-    def _is_right_kind(self, row: Recording, *, is_certain: bool = False) -> bool:
-        """Whether a recording is of tracks if tracks are asked for, and composite otherwise.
-
-        :param is_certain: whether the name of the file alone does not make it a recording of tracks
-        """
-        # The API documents no field for the kind. `type` occurs in some answers, and is the better source.
-        if row.type:
-            return ("TRACK" in str(row.type).upper()) == self.spec.is_tracks
-        # Tracks are .webm files, but so is a composite recording in VP8 or VP9.
-        is_webm = (row.output_file_name or "").endswith(".webm")
-        if self.spec.is_tracks:
-            return is_webm and not is_certain
-        video = getattr(self.request, "video_config", None)
-        return not is_webm or (video is not None and video.codec in ("VP8", "VP9"))
-
-
-def _is_invoked_between(row: Recording, since: pendulum.DateTime, until: pendulum.DateTime | None = None) -> bool:
-    """Whether a recording was invoked in that time; one without ``invoked_time`` may have been."""
-    return row.invoked_time is None or (row.invoked_time >= since and (until is None or row.invoked_time <= until))
-
-
-def _by_invocation(row: Recording) -> tuple[pendulum.DateTime, str]:
-    """Sort key: the recording that was invoked first comes first. Equal times are decided by the id."""
-    return row.invoked_time or pendulum.DateTime.max.replace(tzinfo=pendulum.UTC), row.id
+        # A view that lags may show one as active that has ended.
+        first = yield from self.api.get_recording(first.id)
+        return first if first.is_active else recording

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -30,8 +31,15 @@ log = logging.getLogger(__name__)
 # A task in one of these goes on, here or elsewhere, or is tried again with the same recording. A cleared task passes
 # through some of them, too: its new try stops the old recording.
 _CONTINUING_STATES = frozenset({"running", "deferred", "up_for_retry", "up_for_reschedule", "scheduled", "queued"})
+_UNKNOWN = "unknown"
 # Airflow gives a trigger's on_kill 30 seconds: no request is tried again after this.
-_TRIGGER_RETRY_SECONDS = 25.0
+_TRIGGER_SECONDS = 25.0
+# Airflow may be busy for a moment: it is asked again after so many seconds, and so often.
+_STATE_PAUSE, _STATE_QUESTIONS = 0.5, 4
+# Seconds between two attempts of one request at most.
+_LONGEST_PAUSE = 2.0
+# How long a process that is about to be killed tries one request: the next attempt may be better than a long pause.
+KILL_POLICY = RetryPolicy(retry_timeout=3.0, base=0.25, cap=0.5)
 # Recordings that are stopped at a time on one connection, when a person ends thousands of waits at once.
 _CONCURRENT_STOPS = 10
 
@@ -46,6 +54,22 @@ class TaskState(NamedTuple):
     name: str
     is_ended_by_person: bool
 
+    @property
+    def is_known(self) -> bool:
+        """Whether Airflow answered."""
+        return self.name != _UNKNOWN
+
+
+def read_known_task_state(ti: Any) -> TaskState:
+    """Ask Airflow for the state of a task instance, several times if it does not answer."""
+    for question in range(_STATE_QUESTIONS):
+        if question:
+            time.sleep(_STATE_PAUSE)
+        state = read_task_state(ti)
+        if state.is_known:
+            break
+    return state
+
 
 def read_task_state(ti: Any) -> TaskState:
     """Ask Airflow for the state of a task instance."""
@@ -56,12 +80,12 @@ def read_task_state(ti: Any) -> TaskState:
         states = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
     except Exception:
         log.exception("Airflow did not answer what state task %s is in", ti.task_id)
-        return TaskState("unknown", is_ended_by_person=False)
+        return TaskState(_UNKNOWN, is_ended_by_person=False)
     is_mapped = ti.map_index is not None and ti.map_index >= 0
     key = f"{ti.task_id}_{ti.map_index}" if is_mapped else ti.task_id
     found = states.get(ti.run_id, {})
     if key not in found:
-        return TaskState("unknown", is_ended_by_person=False)
+        return TaskState(_UNKNOWN, is_ended_by_person=False)
     name = str(found[key] or "none")
     return TaskState(name, name not in _CONTINUING_STATES)
 
@@ -93,7 +117,7 @@ class _SharedClient:
         async with self._opening:
             if self._opened is None:
                 credentials = read_credentials(await get_async_connection(self.conn_id), self.app_id)
-                policy = RetryPolicy(retry_timeout=_TRIGGER_RETRY_SECONDS)
+                policy = RetryPolicy(retry_timeout=_TRIGGER_SECONDS, cap=_LONGEST_PAUSE)
                 self._opened = AsyncClient(credentials, policy), credentials.api
         return self._opened
 
@@ -119,6 +143,11 @@ class _LoopStops:
     async def _stop(self, ti: Any, recording_id: str, conn_id: str, app_id: str | None) -> None:
         async with self._share_client(conn_id, app_id) as shared, shared.slots:
             state = await asyncio.to_thread(read_task_state, ti)
+            for _ in range(1, _STATE_QUESTIONS):
+                if state.is_known:
+                    break
+                await asyncio.sleep(_STATE_PAUSE)
+                state = await asyncio.to_thread(read_task_state, ti)
             if not state.is_ended_by_person:
                 _log_on_thread(
                     logging.WARNING,
@@ -129,7 +158,7 @@ class _LoopStops:
                 )
                 return
             client, api = await shared.open()
-            recording = await client.run(stop_and_confirm(api, recording_id))
+            recording = await client.run(stop_and_confirm(api, recording_id, _TRIGGER_SECONDS))
         _log_on_thread(
             logging.INFO,
             "Recording %s was stopped and is %s: the state of task %s is %s",

@@ -25,6 +25,8 @@ from airflow_provider_realtimekit.hooks import RealtimeKitHook
 from airflow_provider_realtimekit.operators import RealtimeKitStartRecordingOperator, RealtimeKitStopRecordingOperator
 from airflow_provider_realtimekit.sensors import RealtimeKitRecordingSensor
 from airflow_provider_realtimekit.start import on_kill
+from airflow_provider_realtimekit.start.checkpoint import STATE_KEY, CheckpointStore
+from airflow_provider_realtimekit.start.search import Finder, Marks
 from airflow_provider_realtimekit.triggers import RealtimeKitRecordingTrigger
 from tests.support.start import checkpoint_in, running, started
 from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
@@ -133,6 +135,31 @@ def test_execution_timeout_on_a_worker_stops_the_recording(
     assert quick.ledger.count("action") == 1
 
 
+def test_execution_timeout_while_a_start_is_in_doubt_stops_what_it_starts_later(
+    quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick.faults.add(operation="start", count=1, when="before", status=502)
+    search = Finder.search
+    marks = Marks(("dag", "run", "task", "-1"))
+
+    def take_effect() -> None:
+        with RealtimeKitHook() as hook:
+            hook.start_recording(meeting_id="m", file_name_prefix=marks.make(marks.serial(0)))
+
+    def run_out_of_time(*_: Any, **__: Any) -> Any:
+        monkeypatch.setattr(Finder, "search", search)
+        when(lambda: quick.ledger.count("active") >= 3, take_effect)
+        raise AirflowTaskTimeout
+
+    monkeypatch.setattr(Finder, "search", run_out_of_time)
+    store = StateStore()
+    with pytest.raises(AirflowTaskTimeout):
+        run(store)
+    assert len(started(quick)) == 1
+    assert running(quick) == []
+    assert checkpoint_in(store).is_abandoned
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_recording_that_never_begins_is_stopped_and_the_retry_starts_another(
     quick: EmulatorServer, deferrable: bool
@@ -234,7 +261,7 @@ def test_a_recording_goes_on_when_a_deploy_ends_its_process(
     quick.settings.empty_seconds = 0.05
     store = StateStore()
     end_process(quick, waiting_start(), store)
-    assert airflow.asked == 1
+    assert airflow.asked == 1 or state == "unreachable", "Airflow is asked again only if it does not answer"
     assert quick.ledger.count("action") == 0
     assert not checkpoint_in(store).is_abandoned
 
@@ -268,6 +295,77 @@ def test_a_task_that_is_killed_before_its_start_sends_none(quick: EmulatorServer
     with pytest.raises(RealtimeKitError, match="nothing is started"):
         task.execute(make_context(task_state_store=KilledWhileReading()))
     assert started(quick) == []
+
+
+def test_a_start_without_an_answer_is_searched_by_its_mark_and_stopped(
+    quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.conftest import connect
+
+    connect(quick, monkeypatch, timeout=30)
+    airflow.state = "failed"
+    quick.faults.add(operation="start", when="after", delay=1.5)
+    task = waiting_start()
+    store = StateStore()
+    worker = threading.Thread(target=lambda: task.execute(make_context(task_state_store=store)), daemon=True)
+    worker.start()
+    when(lambda: len(running(quick)) == 1, task.on_kill)
+    while quick.ledger.count("action") == 0:
+        worker.join(0.01)
+        assert worker.is_alive(), "it was stopped before the start was answered"
+    quick.world.leave("m")
+    worker.join(20)
+    assert running(quick) == []
+    assert checkpoint_in(store).is_abandoned
+
+
+def test_a_process_that_is_being_ended_starts_nothing_until_airflow_says_that_its_task_goes_on(
+    quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow.state = "unreachable"
+    task = waiting_start(deferrable=True)
+    monkeypatch.setattr(on_kill, "_STATE_PAUSE", 0.01)
+
+    class EndedWhileReading(StateStore):
+        def get(self, key: str, default: Any = None) -> Any:
+            task.on_kill()
+            return super().get(key, default)
+
+    with pytest.raises(RealtimeKitError, match="nothing is started"):
+        task.execute(make_context(task_state_store=EndedWhileReading()))
+    assert started(quick) == []
+    airflow.state = "running"
+    with pytest.raises(TaskDeferred):
+        task.execute(make_context(task_state_store=EndedWhileReading()))
+    assert len(running(quick)) == 1
+
+
+def test_a_kill_stops_what_an_earlier_try_started(quick: EmulatorServer, airflow: Airflow) -> None:
+    """Also where that one had given it up already."""
+    quick.faults.add(operation="start", when="after", status=502)
+    quick.faults.add(operation="active", count=None, skip=1, status=503)
+    store = StateStore()
+    run(store, TaskInstance(max_tries=1))
+    quick.faults.clear()
+    store.set(STATE_KEY, {**store.get(STATE_KEY), "is_abandoned": True})
+    assert len(running(quick)) == 1
+    airflow.state = "failed"
+    task = waiting_start()
+
+    context = make_context(ti=TaskInstance(try_number=2, max_tries=1), task_state_store=store)
+    task._store = CheckpointStore(context, task.log)  # type: ignore[arg-type]
+    task._store.load()
+    task.on_kill()
+    assert running(quick) == []
+
+
+def test_a_process_that_outlives_its_task_stops_nothing(quick: EmulatorServer, airflow: Airflow) -> None:
+    airflow.state = "success"
+    task = RealtimeKitStartRecordingOperator(task_id="task", meeting_id="m", stop_on_kill=True)
+    task.execute(make_context(task_state_store=StateStore()))
+    task.on_kill()
+    assert airflow.asked == 0
+    assert len(running(quick)) == 1
 
 
 def test_nothing_is_stopped_before_anything_was_started(quick: EmulatorServer, airflow: Airflow) -> None:
@@ -493,3 +591,39 @@ def test_a_stop_is_repeated_until_the_recording_has_stopped(quick: EmulatorServe
     stop(quick, recording.id)
     assert running(quick) == []
     assert quick.ledger.count("action") == 2
+
+
+@pytest.mark.parametrize("stop", [stop_by_operator, stop_by_sensor, stop_by_trigger, stop_by_failing_start])
+@pytest.mark.parametrize("answer", ["UPLOADING", 409, 500])
+def test_a_stop_is_believed_only_when_it_shows(
+    quick: EmulatorServer, airflow: Airflow, stop: Any, answer: str | int
+) -> None:
+    airflow.state = "failed"
+    quick.settings.empty_seconds = 3600
+    with RealtimeKitHook() as hook:
+        recording = hook.start_recording(meeting_id="m")
+    body = {"success": True, "data": {"id": recording.id, "status": answer}}
+    fault: dict[str, Any] = {"status": 200, "body": body} if isinstance(answer, str) else {"status": answer}
+    quick.faults.add(operation="action", count=1, when="before", **fault)
+    stop(quick, recording.id)
+    assert running(quick) == []
+
+
+def test_a_trigger_asks_again_for_a_state_that_airflow_does_not_give(
+    quick: EmulatorServer, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow.state = "unreachable"
+    monkeypatch.setattr(on_kill, "_STATE_PAUSE", 0.05)
+    trigger = defer(quick)
+    when(lambda: airflow.asked >= 2, lambda: setattr(airflow, "state", "failed"))
+    asyncio.run(trigger.on_kill())
+    assert running(quick) == []
+
+
+def test_airflows_own_timeout_of_a_deferral_stops_the_recording_without_a_state_store(quick: EmulatorServer) -> None:
+    """No triggerer noticed the deadline, and Airflow does not pass on what was stored with the deferral."""
+    defer(quick)
+    ti = TaskInstance(max_tries=1)
+    with pytest.raises(Exception, match="timeout"):
+        waiting_start(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, make_context(ti=ti))
+    assert running(quick) == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pendulum
@@ -25,7 +27,7 @@ from airflow_provider_realtimekit.operators import (
 from airflow_provider_realtimekit.start.checkpoint import STATE_KEY, Checkpoint
 from tests.conftest import connect
 from tests.support.start import checkpoint_in, running, started
-from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task
+from tests.support.tasks import Ended, StateStore, TaskInstance, make_context, run_task, when
 
 START = RealtimeKitStartRecordingOperator
 TRACKS = RealtimeKitStartTrackRecordingOperator
@@ -144,8 +146,9 @@ def test_another_meeting_gets_another_recording(quick: EmulatorServer) -> None:
 
 def test_an_active_recording_is_reused_unless_if_active_is_fail(quick: EmulatorServer) -> None:
     mine = run(meeting_id="m").result["id"]
-    assert run(meeting_id="m").result["id"] == mine
-    refused = run(meeting_id="m", if_active="fail")
+    others = TaskInstance(task_id="another")
+    assert run(meeting_id="m", ti=others).result["id"] == mine
+    refused = run(meeting_id="m", if_active="fail", ti=others)
     assert isinstance(refused.error, RecordingActiveError)
     assert mine in str(refused.error)
     assert isinstance(run(meeting_id="m", if_active="{{ 'never' }}").error, RealtimeKitInputError)
@@ -161,18 +164,20 @@ def test_a_reused_recording_is_not_owned(quick: EmulatorServer) -> None:
 
 
 def test_several_recordings_are_started_if_allowed(quick: EmulatorServer) -> None:
-    ids = {run(meeting_id="m", allow_multiple_recordings="{{ true }}").result["id"] for _ in range(2)}
+    tasks = [TaskInstance(task_id=f"task-{number}") for number in range(2)]
+    ids = {run(meeting_id="m", allow_multiple_recordings="{{ true }}", ti=ti).result["id"] for ti in tasks}
     assert set(running(quick)) == ids
 
 
 def test_a_composite_does_not_reuse_tracks_nor_tracks_a_composite(quick: EmulatorServer) -> None:
-    tracks = run(operator=TRACKS).result["id"]
-    composite = run().result["id"]
+    tasks = [TaskInstance(task_id=f"task-{number}") for number in range(4)]
+    tracks = run(operator=TRACKS, ti=tasks[0]).result["id"]
+    composite = run(ti=tasks[1]).result["id"]
     assert tracks != composite
     assert set(running(quick)) == {tracks, composite}
     # Of each there is one now; a second task finds the right one.
-    assert run(operator=TRACKS).result["id"] == tracks
-    assert run().result["id"] == composite
+    assert run(operator=TRACKS, ti=tasks[2]).result["id"] == tracks
+    assert run(ti=tasks[3]).result["id"] == composite
 
 
 @pytest.mark.parametrize("manner", ["conflict", "bad-request", "accept", "start"])
@@ -181,7 +186,11 @@ def test_tasks_that_start_at_once_end_with_one_recording(quick: EmulatorServer, 
     quick.settings.second_start = manner
     quick.faults.add(operation="active", count=3, when="after", delay=0.1)
     ended: list[Ended] = []
-    tasks = [threading.Thread(target=lambda: ended.append(run(StateStore(), operator))) for _ in range(3)]
+
+    def start(number: int) -> None:
+        ended.append(run(StateStore(), operator, ti=TaskInstance(task_id=f"task-{number}")))
+
+    tasks = [threading.Thread(target=start, args=(number,)) for number in range(3)]
     for task in tasks:
         task.start()
     for task in tasks:
@@ -277,3 +286,110 @@ def test_ensure_recording_of_the_hook_starts_once_too(quick: EmulatorServer) -> 
         with pytest.raises(RecordingActiveError):
             hook.ensure_recording(meeting_id="m", if_active="fail")
     assert quick.ledger.count("start") == 1
+
+
+# The mark in the name
+
+
+def prefix_of(quick: EmulatorServer, recording_id: str) -> str:
+    return str(quick.world.get(recording_id).config.get("file_name_prefix"))
+
+
+def test_a_start_carries_a_mark_behind_the_prefix_of_the_user(quick: EmulatorServer) -> None:
+    marks = set()
+    for number, (prefix, expected) in enumerate([(None, r"rtk-[a-z2-7]{10}"), ("a b", r"a b_rtk-[a-z2-7]{10}")]):
+        ended = run(ti=TaskInstance(map_index=number), file_name_prefix=prefix, meeting_id=f"m-{number}")
+        sent = prefix_of(quick, ended.result["id"])
+        assert re.fullmatch(expected, sent)
+        assert ended.result["output_file_name"].startswith(sent)
+        marks.add(sent[-14:])
+    assert len(marks) == 2, "each task has marks of its own"
+    with RealtimeKitHook() as hook:
+        assert re.fullmatch(r"rtk-[a-z2-7]{10}", prefix_of(quick, hook.ensure_recording(meeting_id="m-3").id))
+
+
+def test_each_layer_of_tracks_carries_the_mark(quick: EmulatorServer) -> None:
+    ended = run(operator=TRACKS, layers={"default": {"file_name_prefix": "p"}, "b": {}})
+    layers = quick.world.get(ended.result["id"]).config["layers"]
+    assert re.fullmatch(r"p_rtk-[a-z2-7]{10}", layers["default"]["file_name_prefix"])
+    assert layers["b"]["file_name_prefix"] == layers["default"]["file_name_prefix"][2:]
+
+
+@pytest.mark.parametrize("prefix", [None, "p"])
+def test_the_mark_can_be_left_out(quick: EmulatorServer, prefix: str | None) -> None:
+    store = StateStore()
+    quick.faults.add(operation="start", when="after", status=502)
+    ended = run(store, mark_name=False, file_name_prefix=prefix)
+    assert ended.state == "success", ended.error
+    assert prefix_of(quick, ended.result["id"]) == str(prefix)
+    assert checkpoint_in(store).is_owned
+    assert len(started(quick)) == 1
+
+
+def test_an_undisturbed_start_sends_few_requests(quick: EmulatorServer) -> None:
+    run(StateStore())
+    assert [request.operation for request in quick.ledger.requests] == ["active", "start", "list", "list"]
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_what_others_start_while_a_start_is_in_doubt_is_not_owned(quick: EmulatorServer, wait: bool) -> None:
+    quick.faults.add(operation="start", when="before", status=502)
+
+    def start_others() -> None:
+        with RealtimeKitHook() as hook:
+            hook.start_recording(meeting_id="m", file_name_prefix="theirs")
+
+    when(lambda: quick.ledger.count("start") == 1, start_others)
+    store = StateStore()
+    waits = {"wait_for_completion": True, "timeout": 0.2, "poll_interval": 0.05} if wait else {}
+    ended = run(store, **waits)
+    assert ended.state == ("failed" if wait else "success"), ended.error
+    (theirs,) = running(quick)
+    assert prefix_of(quick, theirs) == "theirs"
+    assert (checkpoint_in(store).recording_id, checkpoint_in(store).is_owned) == (theirs, False)
+
+
+def test_without_a_state_store_the_next_try_recognises_its_recording_by_the_mark(quick: EmulatorServer) -> None:
+    first = run()
+    waits = {"wait_for_completion": True, "timeout": 0.2, "poll_interval": 0.05}
+    again = run(ti=TaskInstance(try_number=2, max_tries=0), if_active="fail", **waits)
+    assert again.state == "failed"
+    assert first.result["id"] in str(again.error)
+    assert running(quick) == [], "it was its own, and was stopped"
+
+
+def test_without_a_state_store_a_clear_stops_the_recording_of_before(quick: EmulatorServer) -> None:
+    first = run()
+    again = run(ti=TaskInstance(try_number=2, max_tries=1), stop_on_kill=True)
+    assert again.result["id"] != first.result["id"]
+    assert running(quick) == [again.result["id"]]
+
+
+@pytest.mark.parametrize(("status", "clears"), [("UPLOADED", 0), ("UPLOADED", 1), ("RECORDING", 1)])
+def test_a_clear_that_leaves_max_tries_makes_nothing_of_before_a_success(
+    quick: EmulatorServer, status: str, clears: int
+) -> None:
+    store = StateStore()
+
+    def run_after(clears: int, try_number: int) -> Ended:
+        ti = TaskInstance(try_number=try_number, max_tries=1)
+        context = make_context(ti=ti, task_state_store=store, dag_run=SimpleNamespace(clear_number=clears))
+        return run_task(lambda: START(task_id="task", meeting_id="m"), context)
+
+    first = run_after(0, 1)
+    quick.world.jump(first.result["id"], status)
+    again = run_after(clears, 2)
+    assert again.state == "success", again.error
+    is_same = again.result["id"] == first.result["id"]
+    assert is_same == (status == "RECORDING" or clears == 0), "another task of the run may have been cleared"
+
+
+def test_a_refused_second_start_leaves_the_first_in_doubt(quick: EmulatorServer) -> None:
+    quick.faults.add(operation="start", count=1, when="before", status=502)
+    quick.faults.add(operation="start", count=1, when="before", status=409)
+    store = StateStore()
+    ended = run(store)
+    assert isinstance(ended.error, StartOutcomePendingError), ended.error
+    assert checkpoint_in(store).recording_id is None
+    assert run(store, ti=TaskInstance(try_number=2)).state == "success"
+    assert len(started(quick)) == 1
