@@ -36,7 +36,6 @@ def checked(state: Recording, step: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-@known_defect
 def test_a_try_that_finds_an_abandoned_start_is_marked_as_failed(state: Recording) -> None:
     state.begin(wait="triggerer", stop_reused=False, seed=0, probability=0.0)
     state.go_on(at_once=False, happens=(before_start, "out of time"), status="UPLOADED")
@@ -44,7 +43,6 @@ def test_a_try_that_finds_an_abandoned_start_is_marked_as_failed(state: Recordin
     state.teardown()
 
 
-@known_defect
 def test_a_task_that_ran_out_of_time_is_cleared_and_marked_as_failed(state: Recording) -> None:
     state.begin(wait="triggerer", stop_reused=False, seed=0, probability=0.0)
     state.run_out_of_time_in_triggerer()
@@ -52,7 +50,6 @@ def test_a_task_that_ran_out_of_time_is_cleared_and_marked_as_failed(state: Reco
     state.teardown()
 
 
-@known_defect
 def test_a_start_without_an_id_does_not_stop_the_recording_of_others(state: Recording) -> None:
     state.begin(wait="triggerer", stop_reused=False, seed=0, probability=0.0)
     state.go_on(at_once=False, happens=(before_start, "out of time"), status="UPLOADED")
@@ -61,7 +58,6 @@ def test_a_start_without_an_id_does_not_stop_the_recording_of_others(state: Reco
     state.teardown()
 
 
-@known_defect
 def test_what_a_clear_stopped_is_no_success_although_the_worker_lost_its_heartbeat(state: Recording) -> None:
     state.begin(wait="worker", stop_reused=False, seed=0, probability=0.0)
     state.go_on(at_once=False, happens=(while_waiting, "cleared, lost heartbeat"), status="UPLOADED")
@@ -70,8 +66,7 @@ def test_what_a_clear_stopped_is_no_success_although_the_worker_lost_its_heartbe
     state.teardown()
 
 
-@known_defect
-@pytest.mark.parametrize("is_run_first", [False, True])
+@pytest.mark.parametrize("is_run_first", [False, pytest.param(True, marks=known_defect)])
 def test_a_task_is_cleared_after_a_deploy_with_fewer_retries(state: Recording, is_run_first: bool) -> None:
     state.begin(wait="triggerer", stop_reused=False, seed=0, probability=0.0)
     state.go_on(at_once=True, happens=None, status="UPLOADED")
@@ -81,7 +76,6 @@ def test_a_task_is_cleared_after_a_deploy_with_fewer_retries(state: Recording, i
     state.teardown()
 
 
-@known_defect
 def test_a_trigger_stops_the_recording_after_two_bad_answers_in_a_row(state: Recording, quick: EmulatorServer) -> None:
     state.begin(wait="triggerer", stop_reused=False, seed=0, probability=0.0)
     state.go_on(at_once=True, happens=None, status="UPLOADED")
