@@ -148,7 +148,8 @@ class RealtimeKitRecordingSensor(BaseSensorOperator):
                 recording = client.run(stop_and_confirm(client.api, str(self.recording_id), KILL_SECONDS))
         except Exception:
             self.log.exception(
-                "Recording %s could not be stopped and may still run: stop it by hand", self.recording_id
+                "Recording %s could not be stopped and may still run: stop it with RealtimeKitStopRecordingOperator",
+                self.recording_id,
             )
             return
         self.log.info(

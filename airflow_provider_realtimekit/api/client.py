@@ -19,7 +19,7 @@ from airflow_provider_realtimekit.api.flow import Flow, T
 from airflow_provider_realtimekit.api.pagination import PageWalk
 from airflow_provider_realtimekit.api.rate_limit import rate_limiter_for
 from airflow_provider_realtimekit.api.recordings import DEFAULT_BASE_URL, RecordingsAPI
-from airflow_provider_realtimekit.api.retry import NEVER_SENT, TRANSIENT_STATUSES, Outcome, RetryPolicy
+from airflow_provider_realtimekit.api.retry import NEVER_SENT, TRANSIENT_STATUSES, RetryPolicy, SendResult
 from airflow_provider_realtimekit.defaults import POLLING_SHARE, REQUEST_TIMEOUT, RETRY_TIMEOUT
 from airflow_provider_realtimekit.exceptions import (
     RealtimeKitConnectionError,
@@ -71,7 +71,7 @@ class _FlowRunner:
         #: The flows that can be run, for the app of the credentials.
         self.api = credentials.api
 
-    def _steps(self, flow: Flow[T], polling: bool) -> Generator[httpx.Request | float, Outcome | None, T]:
+    def _steps(self, flow: Flow[T], polling: bool) -> Generator[httpx.Request | float, SendResult | None, T]:
         """Run a flow: each step is a request to send, or a number of seconds to sleep.
 
         :returns: the flow's result
@@ -99,7 +99,7 @@ class _FlowRunner:
 
     def _attempts(
         self, request: httpx.Request, polling: bool
-    ) -> Generator[httpx.Request | float, Outcome | None, Outcome]:
+    ) -> Generator[httpx.Request | float, SendResult | None, SendResult]:
         """Send one request, and repeat it after failures as the retry policy decides."""
         policy = self._policy
         began = policy.clock()
@@ -170,7 +170,7 @@ class Client(_FlowRunner):
         :param polling: whether this is a poll, which leaves part of the quota to other requests (default: no)
         """
         steps = self._steps(flow, polling)
-        outcome: Outcome | None = None
+        outcome: SendResult | None = None
         try:
             while True:
                 step = steps.send(outcome)
@@ -222,7 +222,7 @@ class AsyncClient(_FlowRunner):
         :param polling: whether this is a poll, which leaves part of the quota to other requests (default: no)
         """
         steps = self._steps(flow, polling)
-        outcome: Outcome | None = None
+        outcome: SendResult | None = None
         try:
             while True:
                 step = steps.send(outcome)

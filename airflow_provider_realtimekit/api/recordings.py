@@ -322,8 +322,8 @@ def _may_have_started(error: Exception) -> bool:
 
 def _outcome_unknown(reason: str, meeting_id: str, *, accepted: bool = False) -> StartOutcomeUnknownError:
     return StartOutcomeUnknownError(
-        f"whether the start of a recording of meeting {meeting_id} took effect is not known: {reason}. It is not sent "
-        "again, since that could record twice: check the meeting's active recording",
+        f"whether the start of a recording of meeting {meeting_id} took effect is not known: {reason}. Check "
+        "the meeting's active recording before you start another",
         meeting_id=meeting_id,
         accepted=accepted,
     )

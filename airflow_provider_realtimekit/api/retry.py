@@ -21,7 +21,7 @@ _LARGEST_EXPONENT = 16
 TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 1000)})
 
 # The outcome of a request: an answer or a network error.
-Outcome = httpx.Response | httpx.RequestError
+SendResult = httpx.Response | httpx.RequestError
 
 
 def backoff(failures: int, base: float, cap: float, draw: Callable[[], float] = random.random) -> float:
@@ -53,7 +53,7 @@ class RetryPolicy:
     draw: Callable[[], float] = field(default=random.random, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
-    def next_wait(self, request: httpx.Request, outcome: Outcome, attempts: int, elapsed: float) -> float | None:
+    def next_wait(self, request: httpx.Request, outcome: SendResult, attempts: int, elapsed: float) -> float | None:
         """Return the seconds to wait before a request is sent again, ``None`` if it is not.
 
         :param attempts: how often it was sent
@@ -71,7 +71,7 @@ class RetryPolicy:
         return wait if is_in_time else None
 
 
-def may_repeat(request: httpx.Request, outcome: Outcome) -> bool:
+def may_repeat(request: httpx.Request, outcome: SendResult) -> bool:
     """Whether a failed request can be sent again without the risk of a second recording."""
     # The API has no idempotency key. A start (the only POST) may be sent again only if it certainly had no effect: the
     # request never left, or was refused for the quota. Each repeated start could be a second recording.

@@ -175,9 +175,9 @@ class Recording(LenientModel):
         """Whether its status is one that the action leads to, for any reason."""
         return self.status in GOALS[action]
 
-    def is_invoked_since(self, moment: pendulum.DateTime) -> bool:
+    def is_stuck_in_invoked(self, before: pendulum.DateTime) -> bool:
         """Whether it was invoked before a time and does not record yet."""
-        return self.status == RecordingStatus.INVOKED and self.invoked_time is not None and self.invoked_time < moment
+        return self.status == RecordingStatus.INVOKED and self.invoked_time is not None and self.invoked_time < before
 
     @property
     def error_reason(self) -> str:

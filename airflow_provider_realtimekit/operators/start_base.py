@@ -281,7 +281,8 @@ class OwningOperator(WaitingOperator):
             recording = client.run(stop_started(finder, checkpoint, search_seconds, stop_seconds))
         except Exception:
             self.log.exception(
-                "Recording %s of meeting %s could not be stopped and may still run: stop it by hand",
+                "Recording %s of meeting %s could not be stopped and may still run: "
+                "stop it with RealtimeKitStopRecordingOperator",
                 checkpoint.recording_id or "(id not known)",
                 checkpoint.meeting_id,
             )

@@ -47,7 +47,7 @@ _CONCURRENT_STOPS = 10
 class TaskState(NamedTuple):
     """The state of a task instance.
 
-    :param name: Airflow's name of it; ``none`` when the task was cleared, ``unknown`` when Airflow did not answer
+    :param name: Airflow's name of it; ``cleared`` when a person cleared the task, ``unknown`` without an answer
     :param is_ended_by_person: whether a person marked the task as failed or successful, or cleared it
     """
 
@@ -86,7 +86,7 @@ def read_task_state(ti: Any) -> TaskState:
     found = states.get(ti.run_id, {})
     if key not in found:
         return TaskState(_UNKNOWN, is_ended_by_person=False)
-    name = str(found[key] or "none")
+    name = str(found[key] or "cleared")
     return TaskState(name, name not in _CONTINUING_STATES)
 
 
@@ -184,9 +184,18 @@ class _LoopStops:
     def _end(self, recording_id: str, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if task.cancelled():
-            log.warning("The triggerer ended before recording %s was stopped: stop it by hand", recording_id)
+            log.warning(
+                "The triggerer ended before recording %s was stopped, and it may still run: "
+                "stop it with RealtimeKitStopRecordingOperator",
+                recording_id,
+            )
         elif error := task.exception():
-            log.error("Recording %s could not be stopped and may still run: %s. Stop it by hand", recording_id, error)
+            log.error(
+                "Recording %s could not be stopped and may still run: %s; "
+                "stop it with RealtimeKitStopRecordingOperator",
+                recording_id,
+                error,
+            )
 
 
 _stops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopStops] = WeakKeyDictionary()

@@ -73,7 +73,8 @@ def stop_and_confirm(api: RecordingsAPI, recording_id: str, seconds: float | Non
         if left <= 0:
             raise RecordingStateError(
                 f"recording {recording_id} could not be stopped within {seconds:g} s, its status is {status}"
-                f"{f': {error}' if error else ''}; stop it by hand",
+                f"{f': {error}' if error else ''}; "
+                "stop it with RealtimeKitStopRecordingOperator",
                 recording_id=recording_id,
             ) from error
         yield min(pause, left)

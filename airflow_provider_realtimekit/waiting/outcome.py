@@ -142,7 +142,7 @@ def evaluate(recording: Recording | None, wait: Wait, clock: Clock = time.time) 
         return _event(Outcome.UPLOADED, recording)
     if recording.is_terminal:
         return _event(Outcome.ERRORED, recording)
-    if recording.is_invoked_since(pendulum.from_timestamp(clock() - wait.invoked_timeout)):
+    if recording.is_stuck_in_invoked(pendulum.from_timestamp(clock() - wait.invoked_timeout)):
         return _event(Outcome.STUCK, recording)
     # With any other status the wait continues, also with an unknown one, because the API may get new statuses.
     return None

@@ -13,7 +13,9 @@ from airflow_provider_realtimekit.emulator import EmulatorServer
 from tests.once.test_stateful import Recording
 from tests.support.task_model import Moment
 
-known_defect = pytest.mark.xfail(strict=True, raises=AssertionError, reason="the start does not handle this yet")
+known_defect = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="Airflow does not show whether this task or another one was cleared"
+)
 first_look = Moment(operation="active", is_after=False, number=1, more=40)
 before_start = Moment(operation="start", is_after=False, number=1, more=40)
 while_waiting = Moment(operation="get", is_after=False, number=2, more=40)
