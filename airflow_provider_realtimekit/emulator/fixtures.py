@@ -16,12 +16,17 @@ Recordings spend a tenth of a second in INVOKED and in UPLOADING; `realtimekit_e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from airflow_provider_realtimekit.emulator.server import EmulatorServer
 from airflow_provider_realtimekit.emulator.settings import Settings
+
+# After a start the operators wait some seconds for views that lag. Those of the emulator never do. Set when pytest
+# loads this module, since the operators read it once, at their first start.
+os.environ.setdefault("REALTIMEKIT_RIVAL_SECONDS", "0")
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,17 @@ def test_the_fixture_sets_the_default_connection_to_an_emulator(realtimekit_emul
     assert realtimekit_emulator.ledger.count("start", 200) == 1
 
 
+def test_the_fixture_spares_tests_the_pause_after_a_start() -> None:
+    code = """
+import airflow_provider_realtimekit.emulator.fixtures
+from airflow_provider_realtimekit.start.bounds import BOUNDS
+print("PAUSE", BOUNDS.rivals)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIMEKIT_")}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout.split()[-1] == "0.0"
+
+
 def test_the_fixture_is_reset_for_each_test(realtimekit_emulator: Any) -> None:
     assert realtimekit_emulator.ledger.count() == 0
     assert realtimekit_emulator.world.recordings() == []
