@@ -13,4 +13,7 @@ fi
 PYTHON=${PYTHON:-} sh scripts/make_venv.sh "$folder/venv"
 CONSTRAINTS=constraints-oldest.txt sh scripts/install.sh "$folder/venv" '.[emulator,examples]' --group test
 "$folder/venv/bin/python" -c 'from importlib.metadata import version; print("Airflow", version("apache-airflow"))'
-"$folder/venv/bin/python" -m pytest -q -p no:cacheprovider -o filterwarnings=default --ignore tests/system "$@"
+# Left out is what does not depend on the version of Airflow, or uses a later one by itself.
+"$folder/venv/bin/python" -m pytest -q -p no:cacheprovider -o filterwarnings=default -n 2 --dist loadgroup \
+    -m "not alone" --ignore tests/system --ignore tests/examples --ignore tests/emulator --ignore tests/once/worlds \
+    "$@"
