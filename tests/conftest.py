@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
+import httpx  # noqa: E402 (after the settings)
 import pytest  # noqa: E402 (after the settings)
 from hypothesis import HealthCheck, Phase, settings  # noqa: E402
 from hypothesis.internal.conjecture import engine  # noqa: E402
@@ -86,9 +88,22 @@ def emulator_server() -> Iterator[EmulatorServer]:
 @pytest.fixture
 def emulator(emulator_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> EmulatorServer:
     """The local RealtimeKit, empty, behind the connection ``realtimekit_default``."""
-    emulator_server.reset()
+    reset(emulator_server)
     connect(emulator_server, monkeypatch)
     return emulator_server
+
+
+def reset(server: EmulatorServer) -> None:
+    """Empty the local RealtimeKit, once it is done with all requests of before.
+
+    A client that did not wait for the answer may have left a start behind, which must take effect before this.
+    """
+    # The server has read by then what was sent to it earlier.
+    httpx.get(f"{server.url}/_emulator/settings", timeout=30).raise_for_status()
+    deadline = time.monotonic() + 30
+    while server._server.server_state.tasks and time.monotonic() < deadline:
+        time.sleep(0.005)
+    server.reset()
 
 
 def connect(

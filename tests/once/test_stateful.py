@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from airflow_provider_realtimekit.api.rate_limit import reset_rate_limiters
 from airflow_provider_realtimekit.emulator import EmulatorServer
 from airflow_provider_realtimekit.exceptions import RecordingFailedError
+from tests.conftest import reset
 from tests.support.task_model import Airflow, Moment, Scene, Settings, stage
 
 KINDS = ["late", "reset", "error", "limit", "garbage", "refusal", "cut"]
@@ -86,7 +87,7 @@ class Recording(RuleBasedStateMachine):
     )
     @step
     def begin(self, wait: str, stop_reused: bool, seed: int, probability: float) -> None:
-        self.server.reset()
+        reset(self.server)
         reset_rate_limiters()
         self.server.faults.randomly(seed=seed, probability=probability, operations=OPERATIONS, kinds=KINDS, seconds=0.4)
         self.scene = Scene(self.server)

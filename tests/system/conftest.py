@@ -59,6 +59,8 @@ TEST_SECONDS = 420
 QUICK = ["--invoked-seconds", "0.5", "--uploading-seconds", "2"]
 
 
+# First, because xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this folder as a system test, with the time that a slow machine needs."""
     for item in items:
