@@ -59,15 +59,11 @@ TEST_SECONDS = 420
 QUICK = ["--invoked-seconds", "0.5", "--uploading-seconds", "2"]
 
 
-# First, because xdist reads the groups in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this folder as a system test, with the time that a slow machine needs."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.system)
-            # They share one Airflow, so one process runs them all.
-            item.add_marker(pytest.mark.xdist_group("system"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
