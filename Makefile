@@ -26,7 +26,7 @@ ui: $(INSTALLED)  ## run the demo, and leave Airflow's web pages open until Ctrl
 # Two processes run what nothing disturbs; after them, one runs the tests that measure times.
 test: $(INSTALLED)  ## run the tests, including those that start a real Airflow on this machine
 	@status=0; \
-	$(RUN) -m pytest -p no:cacheprovider -m "not alone" -n 2 --dist loadgroup || status=$$?; \
+	$(RUN) -m pytest -p no:cacheprovider -m "not alone" -n 2 || status=$$?; \
 	$(RUN) -m pytest -p no:cacheprovider -m alone || status=$$?; \
 	exit $$status
 

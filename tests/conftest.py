@@ -131,6 +131,22 @@ def connect(
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
 
 
+#: Folders whose tests share what takes long to start: one process runs all of a folder.
+_TOGETHER = ("tests/system/", "tests/once/worlds/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let each process of ``-n`` run the test that comes next, and the folders above as a whole."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), nodeid)
+
+    return Scheduling(config, log)
+
+
 class FaultTable:
     """Prints a table of what the rows of `once/test_table.py` saw, when all tests are done.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,12 +22,14 @@ while_waiting = Moment(operation="get", is_after=False, number=2, more=40)
 
 
 @pytest.fixture
-def state(quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Recording:
+def state(quick: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
     """A task before its first step, whose recordings are checked after each step."""
     state: Recording = type("Machine", (Recording,), {"server": quick})()
     for name in ("go_on", "run_out_of_time_in_triggerer", "restart_triggerer", "mark", "clear", "others"):
         monkeypatch.setattr(state, name, checked(state, getattr(state, name)))
-    return state
+    yield state
+    # A failed test has not come to its teardown.
+    state.exits.close()
 
 
 def checked(state: Recording, step: Callable[..., None]) -> Callable[..., None]:

@@ -14,11 +14,7 @@ import pytest
 from tests.once.worlds.running import Result, start_worlds
 from tests.once.worlds.table import ROWS
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="a world watches its processes in /proc"),
-    # One process of the tests starts them all, side by side.
-    pytest.mark.xdist_group("worlds"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a world watches its processes in /proc")
 
 Results = dict[str, Future[Result]]
 
