@@ -23,12 +23,8 @@ demo: $(INSTALLED)  ## record a meeting with real Airflow and the emulator, and 
 ui: $(INSTALLED)  ## run the demo, and leave Airflow's web pages open until Ctrl-C
 	@exec $(RUN) -m scripts.demo --stay
 
-# Two processes run what nothing disturbs; after them, one runs the tests that measure times.
 test: $(INSTALLED)  ## run the tests, including those that start a real Airflow on this machine
-	@status=0; \
-	$(RUN) -m pytest -p no:cacheprovider -m "not alone" -n 2 || status=$$?; \
-	$(RUN) -m pytest -p no:cacheprovider -m alone || status=$$?; \
-	exit $$status
+	@exec $(RUN) -m pytest -p no:cacheprovider
 
 search: $(INSTALLED)  ## run the random tests with fresh seeds: SECONDS=300, or RUNS=1; SEED=7 repeats a run
 	@exec $(RUN) -m scripts.search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RUNS),--runs $(RUNS)) \

@@ -14,6 +14,6 @@ PYTHON=${PYTHON:-} sh scripts/make_venv.sh "$folder/venv"
 CONSTRAINTS=constraints-oldest.txt sh scripts/install.sh "$folder/venv" '.[emulator,examples]' --group test
 "$folder/venv/bin/python" -c 'from importlib.metadata import version; print("Airflow", version("apache-airflow"))'
 # Left out is what does not depend on the version of Airflow, or uses a later one by itself.
-"$folder/venv/bin/python" -m pytest -q -p no:cacheprovider -o filterwarnings=default -n 2 --dist loadgroup \
+"$folder/venv/bin/python" -m pytest -q -p no:cacheprovider -o filterwarnings=default -n 2 \
     -m "not alone" --ignore tests/system --ignore tests/examples --ignore tests/emulator --ignore tests/once/worlds \
     "$@"
