@@ -16,17 +16,12 @@ Recordings spend a tenth of a second in INVOKED and in UPLOADING; `realtimekit_e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from airflow_provider_realtimekit.emulator.server import EmulatorServer
 from airflow_provider_realtimekit.emulator.settings import Settings
-
-# After a start the operators wait some seconds for views that lag. Those of the emulator never do. Set when pytest
-# loads this module, since the operators read it once, at their first start.
-os.environ.setdefault("REALTIMEKIT_RIVAL_SECONDS", "0")
 
 
 @pytest.fixture(scope="session")
@@ -41,4 +36,6 @@ def realtimekit_emulator(_realtimekit_server: EmulatorServer, monkeypatch: pytes
     """Return an emulator without meetings and recordings, to which the connection `realtimekit_default` leads."""
     _realtimekit_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_REALTIMEKIT_DEFAULT", _realtimekit_server.connection_json())
+    # After a start the operators wait some seconds for views that lag. Those of the emulator never do.
+    monkeypatch.setenv("REALTIMEKIT_RIVAL_SECONDS", "0")
     return _realtimekit_server

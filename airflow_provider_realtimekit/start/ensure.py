@@ -286,7 +286,7 @@ class _Start:
         """Stop this recording, and use the other one, if another task was first in the same meeting."""
         if self.allows_several:
             return recording
-        for pause in (0.0, bounds.BOUNDS.rivals):
+        for pause in (0.0, bounds.rival_seconds()):
             if pause:
                 yield pause
             try:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from airflow_provider_realtimekit.emulator import EmulatorServer, Settings
+from airflow_provider_realtimekit.start import bounds
 from tests.support.emulator import OWNER, Clock, bearer
 
 pytest_plugins = ["airflow_provider_realtimekit.emulator.fixtures"]
@@ -27,15 +28,14 @@ def test_the_fixture_sets_the_default_connection_to_an_emulator(realtimekit_emul
     assert realtimekit_emulator.ledger.count("start", 200) == 1
 
 
-def test_the_fixture_spares_tests_the_pause_after_a_start() -> None:
-    code = """
-import airflow_provider_realtimekit.emulator.fixtures
-from airflow_provider_realtimekit.start.bounds import BOUNDS
-print("PAUSE", BOUNDS.rivals)
-"""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIMEKIT_")}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert ran.stdout.split()[-1] == "0.0"
+@pytest.mark.parametrize("value", ["", "six"])
+def test_a_pause_that_cannot_be_read_is_the_default(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("REALTIMEKIT_RIVAL_SECONDS", value)
+    assert bounds.rival_seconds() == bounds.BOUNDS.rivals > 0
+
+
+def test_the_fixture_spares_tests_the_pause_after_a_start(realtimekit_emulator: Any) -> None:
+    assert bounds.rival_seconds() == 0
 
 
 def test_the_fixture_is_reset_for_each_test(realtimekit_emulator: Any) -> None:
