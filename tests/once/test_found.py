@@ -80,6 +80,16 @@ def test_a_task_is_cleared_after_a_deploy_with_fewer_retries(state: Recording, i
     state.teardown()
 
 
+@known_defect
+def test_another_task_is_cleared_before_a_retry_finds_that_the_recording_has_ended(state: Recording) -> None:
+    state.begin(wait="worker", stop_reused=True, seed=36, probability=0.0)
+    state.go_on(at_once=False, happens=None, status="UPLOADED")
+    for _ in range(6):
+        state.clear_another_task()
+    state.go_on(at_once=True, happens=(Moment("get", is_after=False, number=1), "ERRORED"), status="ERRORED")
+    state.teardown()
+
+
 def test_a_trigger_stops_the_recording_after_two_bad_answers_in_a_row(state: Recording, quick: EmulatorServer) -> None:
     state.begin(wait="triggerer", stop_reused=False, seed=0, probability=0.0)
     state.go_on(at_once=True, happens=None, status="UPLOADED")
