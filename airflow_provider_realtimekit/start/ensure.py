@@ -149,8 +149,10 @@ class _Start:
     def _is_resumable(self, recording: Recording, checkpoint: Checkpoint) -> bool:
         """Whether the recording of an earlier try is used again."""
         before, now = checkpoint.clear_number, self.spec.clear_number
-        # This number also grows when another task of the run is cleared. Then an active recording is used again.
-        may_be_cleared = before is not None and now is not None and now > before
+        # This number also grows when another task of the run is cleared. Then an active recording is used again, and
+        # one that ended by itself: only a stop through the API may come from a clear of this task.
+        ended_by_itself = recording.stop_reason is not None and recording.stop_reason.reason not in (None, "API_CALL")
+        may_be_cleared = before is not None and now is not None and now > before and not ended_by_itself
         if checkpoint.generation != self.spec.marks.generation or may_be_cleared:
             # After a clear, the meeting is to be recorded again.
             return recording.is_active

@@ -384,6 +384,22 @@ def test_a_clear_that_leaves_max_tries_makes_nothing_of_before_a_success(
     assert is_same == (status == "RECORDING" or clears == 0), "another task of the run may have been cleared"
 
 
+def test_a_recording_that_ended_by_itself_is_a_success_although_another_task_was_cleared(quick: EmulatorServer) -> None:
+    store = StateStore()
+
+    def run_after(clears: int, try_number: int) -> Ended:
+        ti = TaskInstance(try_number=try_number, max_tries=1)
+        context = make_context(ti=ti, task_state_store=store, dag_run=SimpleNamespace(clear_number=clears))
+        return run_task(lambda: START(task_id="task", meeting_id="m"), context)
+
+    first = run_after(0, 1)
+    quick.world.jump(first.result["id"], "UPLOADED")
+    (recording,) = quick.world.contents()[1]
+    recording.stop_reason = {"reason": "ALL_PEERS_LEFT"}
+    assert run_after(1, 2).result["id"] == first.result["id"]
+    assert len(started(quick)) == 1
+
+
 def test_a_refused_second_start_leaves_the_first_in_doubt(quick: EmulatorServer) -> None:
     quick.faults.add(operation="start", count=1, when="before", status=502)
     quick.faults.add(operation="start", count=1, when="before", status=409)
